@@ -1,0 +1,92 @@
+"""Request context that follows, telemetry that lands, and nothing left behind.
+
+The public names of ctxkit. Each is imported from its room at first use, so that
+``import ctxkit`` costs next to nothing on a cold start.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from ctxkit.boundary import ASGIMiddleware as ASGIMiddleware
+    from ctxkit.boundary import RequestIdFilter as RequestIdFilter
+    from ctxkit.boundary import WSGIMiddleware as WSGIMiddleware
+    from ctxkit.boundary import flush_before_return as flush_before_return
+    from ctxkit.context import Deadline as Deadline
+    from ctxkit.context import Frame as Frame
+    from ctxkit.context import Key as Key
+    from ctxkit.context import Local as Local
+    from ctxkit.context import Snapshot as Snapshot
+    from ctxkit.context import bind as bind
+    from ctxkit.context import capture as capture
+    from ctxkit.context import current as current
+    from ctxkit.context import get as get
+    from ctxkit.exceptions import AdoptionError as AdoptionError
+    from ctxkit.exceptions import ConfigurationError as ConfigurationError
+    from ctxkit.exceptions import CtxkitError as CtxkitError
+    from ctxkit.exceptions import KeyNotBoundError as KeyNotBoundError
+    from ctxkit.exceptions import MissingDependencyError as MissingDependencyError
+    from ctxkit.flushing import FlushReport as FlushReport
+    from ctxkit.flushing import Sink as Sink
+    from ctxkit.flushing import aflush as aflush
+    from ctxkit.flushing import flush as flush
+    from ctxkit.propagation import Thread as Thread
+    from ctxkit.propagation import ThreadPoolExecutor as ThreadPoolExecutor
+    from ctxkit.propagation import Timer as Timer
+    from ctxkit.propagation import adopt as adopt
+    from ctxkit.propagation import create_task as create_task
+    from ctxkit.propagation import propagate as propagate
+    from ctxkit.propagation import run_in_executor as run_in_executor
+    from ctxkit.propagation import to_thread as to_thread
+else:
+    _ROOMS = {
+        "boundary": ("ASGIMiddleware", "RequestIdFilter", "WSGIMiddleware", "flush_before_return"),
+        "context": (
+            "Deadline",
+            "Frame",
+            "Key",
+            "Local",
+            "Snapshot",
+            "bind",
+            "capture",
+            "current",
+            "get",
+        ),
+        "exceptions": (
+            "AdoptionError",
+            "ConfigurationError",
+            "CtxkitError",
+            "KeyNotBoundError",
+            "MissingDependencyError",
+        ),
+        "flushing": ("FlushReport", "Sink", "aflush", "flush"),
+        "propagation": (
+            "Thread",
+            "ThreadPoolExecutor",
+            "Timer",
+            "adopt",
+            "create_task",
+            "propagate",
+            "run_in_executor",
+            "to_thread",
+        ),
+    }
+    _HOME = {name: room for room, names in _ROOMS.items() for name in names}
+
+    __all__ = sorted(_HOME)
+
+    # Hidden from type checkers: a visible module __getattr__ makes every typo valid.
+    def __getattr__(name):
+        room = _HOME.get(name)
+        if room is None:
+            msg = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(msg)
+        module = __import__(f"{__name__}.{room}", fromlist=(name,))
+        value = globals()[name] = getattr(module, name)
+        return value
+
+    def __dir__():
+        return sorted({*globals(), *_HOME})

@@ -1,0 +1,220 @@
+"""Frames: what is known, one immutable layer each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, final, overload
+
+from ctxkit.context._current import CURRENT
+from ctxkit.context.key import MISSING, Key, checked_name
+from ctxkit.exceptions import KeyNotBoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextvars import Token
+    from types import TracebackType
+
+    from ctxkit.context.deadline import Deadline
+
+T = TypeVar("T")
+D = TypeVar("D")
+
+
+@final
+class Lazy(Generic[T]):
+    """Hold a value that is computed anew each time a frame is asked for it.
+
+    A frame is immutable, but some of what it stands for is known only later: the route of
+    a request, before the URL was resolved. The frame holds the ``Lazy``; readers get the
+    result of ``resolve()``.
+
+    Args:
+        resolve: Called without arguments, cheap, never blocking.
+    """
+
+    __slots__ = ("resolve",)
+
+    def __init__(self, resolve: Callable[[], T]) -> None:
+        self.resolve = resolve
+
+
+class Frame(Mapping[str, object]):
+    """Hold what is known about the work at hand; a read-only mapping of names to values.
+
+    Frames are not made by hand: a boundary opens one for each request, :func:`bind` lays
+    a further one over it for the length of a with-block, :func:`current` returns the
+    topmost.
+
+    Context:
+        The frame is visible to everything the current context is visible to: the code
+        called from here, tasks created here (asyncio copies the context), and threads
+        and pools started through ctxkit. A frame bound by a callee is never visible to
+        its caller.
+
+    Safety:
+        Immutable, so safe to share between threads and tasks. Frames compare by
+        identity: libraries that compare whole contexts (asgiref does) must not evaluate
+        the lazy objects in them.
+
+    Attributes:
+        root: The frame that the outermost boundary opened, or :data:`NO_FRAME`.
+        deadline: When the work has to be over, or None where nobody said.
+    """
+
+    __slots__ = ("__weakref__", "_values", "deadline", "root")
+
+    root: Frame
+    deadline: Deadline | None
+
+    def __init__(
+        self,
+        values: dict[str, object],
+        *,
+        root: Frame | None = None,
+        deadline: Deadline | None = None,
+    ) -> None:
+        self._values = values
+        self.root = self if root is None else root
+        self.deadline = deadline
+
+    def extended(self, values: Mapping[str, object]) -> Frame:
+        """Return a new frame with ``values`` laid over the ones of this frame."""
+        return Frame({**self._values, **values}, root=self.root, deadline=self.deadline)
+
+    def __getitem__(self, key: str | Key[Any]) -> object:
+        name = key if isinstance(key, str) else key.name
+        try:
+            value = self._values[name]
+        except KeyError:
+            raise KeyNotBoundError(name) from None
+        return value.resolve() if type(value) is Lazy else value
+
+    @overload
+    def get(self, key: Key[T], /) -> T | None: ...
+    @overload
+    def get(self, key: Key[T], default: D, /) -> T | D: ...
+    @overload
+    def get(self, key: str, default: object = ..., /) -> Any: ...
+    def get(self, key: str | Key[Any], default: object = None, /) -> object:
+        """Return the value under ``key``, or ``default`` (None) where none is bound."""
+        name = key if isinstance(key, str) else key.name
+        if name not in self._values:
+            return default
+        value = self._values[name]
+        return value.resolve() if type(value) is Lazy else value
+
+    def __contains__(self, key: object) -> bool:
+        return (key.name if isinstance(key, Key) else key) in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        # Names only: values may be secrets, or lazy objects that a repr would evaluate.
+        return f"<Frame {', '.join(self._values) or 'empty'}>"
+
+
+#: The frame outside of every boundary and bind: it holds nothing.
+NO_FRAME = Frame({})
+
+
+def current() -> Frame:
+    """Return the frame of the work at hand; an empty one outside of everything."""
+    return CURRENT.get(NO_FRAME)
+
+
+@overload
+def get(key: Key[T], /) -> T | None: ...
+@overload
+def get(key: Key[T], default: D, /) -> T | D: ...
+@overload
+def get(key: str, default: object = ..., /) -> Any: ...
+def get(key: str | Key[Any], default: object = None, /) -> object:
+    """Return what the current frame holds under ``key``, or ``default``.
+
+    Like :meth:`dict.get` this never raises for an absent key; read a :class:`Key` with
+    :meth:`Key.get` where absence is an error.
+
+    Args:
+        key: A name, or a :class:`Key` (whose own default goes before ``None``).
+        default: What to return where nothing is bound.
+    """
+    value = CURRENT.get(NO_FRAME).get(key, MISSING)
+    if value is not MISSING:
+        return value
+    if default is None and isinstance(key, Key) and key.default is not MISSING:
+        return key.default
+    return default
+
+
+_NO_VALUES: Mapping[str | Key[Any], object] = {}
+
+
+@final
+class bind:  # noqa: N801 - used as a verb: with bind(tenant="acme")
+    """Lay values over the current frame for the length of a with-block.
+
+    ::
+
+        with ctxkit.bind(tenant="acme", user_id=7):
+            assert ctxkit.get("tenant") == "acme"
+
+    Args:
+        values: A mapping of names or :class:`Key` objects to values.
+        named: Further values by name.
+
+    Raises:
+        ConfigurationError: A name in ``values`` is not a Python identifier.
+        RuntimeError: The same ``bind`` object was entered twice.
+
+    Context:
+        Values are visible inside the block, to what it calls and to what it starts
+        through ctxkit or asyncio. Leaving the block restores the frame from before, also
+        when the block is left in another context than it was entered in (a generator
+        closed elsewhere); leaving never raises.
+    """
+
+    __slots__ = ("_frame", "_token", "_values")
+
+    def __init__(
+        self, values: Mapping[str | Key[Any], object] = _NO_VALUES, /, **named: object
+    ) -> None:
+        for key, value in values.items():
+            named[key.name if isinstance(key, Key) else checked_name(key)] = value
+        self._values: dict[str, object] | None = named
+        self._frame = NO_FRAME
+        self._token: Token[Frame] | None = None
+
+    def __enter__(self) -> Frame:
+        values, self._values = self._values, None
+        if values is None:
+            msg = "This bind() was entered before. Make a new one for each with-block."
+            raise RuntimeError(msg)
+        frame = CURRENT.get(NO_FRAME).extended(values)
+        self._frame = frame
+        self._token = CURRENT.set(frame)
+        return frame
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        token, self._token = self._token, None
+        if token is None:
+            return
+        try:
+            CURRENT.reset(token)
+        except ValueError:
+            # Another context than the one of __enter__: the token is of no use there, and
+            # what to restore is known only if our frame is still on top.
+            if CURRENT.get(NO_FRAME) is self._frame:
+                before = token.old_value
+                CURRENT.set(before if isinstance(before, Frame) else NO_FRAME)
