@@ -76,10 +76,8 @@ else:
     }
     _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 
-    __all__ = sorted(_HOME)
-
     # Hidden from type checkers: a visible module __getattr__ makes every typo valid.
-    def __getattr__(name):
+    def __getattr__(name: str) -> object:
         room = _HOME.get(name)
         if room is None:
             msg = f"module {__name__!r} has no attribute {name!r}"
@@ -88,5 +86,7 @@ else:
         value = globals()[name] = getattr(module, name)
         return value
 
-    def __dir__():
+    def __dir__() -> list[str]:
         return sorted({*globals(), *_HOME})
+
+    __all__ = tuple(_HOME)  # noqa: PLE0605 - literal enough: the map above is static
