@@ -89,4 +89,4 @@ else:
     def __dir__() -> list[str]:
         return sorted({*globals(), *_HOME})
 
-    __all__ = tuple(_HOME)  # noqa: PLE0605 - literal enough: the map above is static
+    __all__ = tuple(_HOME)
