@@ -1,0 +1,52 @@
+"""What a telemetry destination has to offer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from ctxkit.flushing.report import SinkOutcome
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Stand for one destination of telemetry that buffers what it is given.
+
+    A sink may have a method ``after_fork()``, called in the child when the process forked.
+
+    Attributes:
+        name: What reports and logs call the sink. Unique in the process.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name of the sink."""
+        ...
+
+    def pending(self) -> int | None:
+        """Return how many items wait to be sent, those being sent right now included.
+
+        Returns:
+            0 if there is nothing to do, which ends the matter; None if nobody can tell.
+
+        Safety:
+            Called in the thread that asks for a flush, once for each flush: must be quick
+            and must not block.
+        """
+        ...
+
+    def flush(self, timeout: float) -> SinkOutcome | bool | None:
+        """Send everything that waits, and come back when it is acknowledged.
+
+        Args:
+            timeout: The seconds after which nobody waits any more. Coming back later is no
+                crime: the sink's own thread is all that is held up.
+
+        Returns:
+            How it ended. True stands for ok, False for failed, None for unverified.
+
+        Safety:
+            Called in a thread that belongs to the sink, never twice at a time, in an empty
+            context. Whatever it raises becomes a ``failed`` line of the report.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Sentry: the client that ``sentry_sdk.init`` made."""
