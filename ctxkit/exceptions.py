@@ -96,3 +96,23 @@ class AdoptionError(CtxkitError, TypeError):
 
     def _data(self) -> tuple[object, ...]:
         return (self.module, self.name, self.problem)
+
+
+class HostError(CtxkitError, RuntimeError):
+    """Report a server process of the testing kit that did not start, or did not live.
+
+    Args:
+        command: The command that was run, as one line.
+        problem: What happened to it.
+        output: The end of what it printed.
+    """
+
+    def __init__(self, command: str, problem: str, output: str) -> None:
+        said = f" It printed:\n{output.rstrip()}" if output.strip() else " It printed nothing."
+        super().__init__(f"{command}: {problem}.{said}")
+        self.command = command
+        self.problem = problem
+        self.output = output
+
+    def _data(self) -> tuple[object, ...]:
+        return (self.command, self.problem, self.output)

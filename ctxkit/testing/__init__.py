@@ -5,10 +5,18 @@ Importing it brings in no foreign package.
 
 from __future__ import annotations
 
+from ctxkit.testing._exchange import Exchange, Times
 from ctxkit.testing._items import Item
+from ctxkit.testing.freezing import FreezingServer
+from ctxkit.testing.runtime_api import LambdaHost, LambdaResult
 from ctxkit.testing.sink import TelemetrySink
 
 __all__ = (
+    "Exchange",
+    "FreezingServer",
     "Item",
+    "LambdaHost",
+    "LambdaResult",
     "TelemetrySink",
+    "Times",
 )

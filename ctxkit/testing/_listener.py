@@ -1,4 +1,4 @@
-"""The HTTP half of the telemetry sink: threads, keep-alive, content encodings, refusal."""
+"""Small HTTP servers on loopback: threads, keep-alive, content encodings, refusal."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Hold one request that was read whole."""
+    """Hold one request that was read whole; header names in lower case."""
 
+    method: str
     path: str
-    encoding: str
+    headers: Mapping[str, str]
     raw: bytes = field(repr=False)
 
     def body(self) -> bytes:
@@ -40,15 +41,16 @@ class Request:
         Raises:
             ValueError: The body is not so encoded, is too large, or the encoding unknown.
         """
-        if self.encoding == "br":
+        encoding = self.headers.get("content-encoding", "").strip().lower()
+        if encoding == "br":
             from ctxkit.testing._brotli import decompress  # noqa: PLC0415 - only when asked for
 
             return decompress(self.raw)
-        if self.encoding in ("gzip", "deflate"):
+        if encoding in ("gzip", "deflate"):
             return _inflate(self.raw)
-        if self.encoding in ("", "identity"):
+        if encoding in ("", "identity"):
             return self.raw
-        raise ValueError(f"unknown content encoding {self.encoding!r}")
+        raise ValueError(f"unknown content encoding {encoding!r}")
 
 
 def _inflate(raw: bytes) -> bytes:
@@ -117,7 +119,7 @@ class Listener:
         threading.Thread(
             target=self._server.serve_forever,
             kwargs={"poll_interval": 0.02},
-            name="ctxkit-telemetry-sink",
+            name="ctxkit-testing",
             daemon=True,
         ).start()
 
@@ -170,6 +172,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.listener.connections.discard(self.connection)
         super().finish()
 
+    def do_GET(self) -> None:
+        self._handle(b"")
+
     def do_POST(self) -> None:
         length = int(self.headers.get("Content-Length", -1))
         if not 0 <= length <= _LIMIT:
@@ -180,9 +185,13 @@ class _Handler(BaseHTTPRequestHandler):
         if len(raw) < length:  # the client went away in the middle of it
             self.close_connection = True
             return
-        encoding = self.headers.get("Content-Encoding", "").strip().lower()
+        self._handle(raw)
+
+    def _handle(self, raw: bytes) -> None:
         path = self.path.partition("?")[0]
-        reply = self.listener.answer(Request(path, encoding, raw))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        request = Request(self.command, path, headers, raw)
+        reply = self.listener.answer(request)
         if reply is None:
             self.close_connection = True
             while not self.listener.refusing and self.connection.recv(4096):
