@@ -5,6 +5,8 @@ from __future__ import annotations
 from ctxkit.context.deadline import Deadline
 from ctxkit.context.frame import NO_FRAME, Frame, Lazy, bind, current, get
 from ctxkit.context.key import MISSING, Key
+from ctxkit.context.snapshot import Snapshot, capture
+from ctxkit.context.stepping import aiterate_in, iterate_in, run_coroutine_in
 
 __all__ = (
     "MISSING",
@@ -13,7 +15,12 @@ __all__ = (
     "Frame",
     "Key",
     "Lazy",
+    "Snapshot",
+    "aiterate_in",
     "bind",
+    "capture",
     "current",
     "get",
+    "iterate_in",
+    "run_coroutine_in",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, final, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final, overload
 
 from ctxkit.context._current import CURRENT
 from ctxkit.context.key import MISSING, Key, checked_name
@@ -87,7 +87,7 @@ class Frame(Mapping[str, object]):
             value = self._values[name]
         except KeyError:
             raise KeyNotBoundError(name) from None
-        return value.resolve() if type(value) is Lazy else value
+        return cast("Lazy[object]", value).resolve() if type(value) is Lazy else value
 
     @overload
     def get(self, key: Key[T], /) -> T | None: ...
@@ -95,13 +95,15 @@ class Frame(Mapping[str, object]):
     def get(self, key: Key[T], default: D, /) -> T | D: ...
     @overload
     def get(self, key: str, default: object = ..., /) -> Any: ...
-    def get(self, key: str | Key[Any], default: object = None, /) -> object:
+    def get(  # pyright: ignore[reportIncompatibleMethodOverride] - wider: it takes keys too
+        self, key: str | Key[Any], default: object = None, /
+    ) -> object:
         """Return the value under ``key``, or ``default`` (None) where none is bound."""
         name = key if isinstance(key, str) else key.name
         if name not in self._values:
             return default
         value = self._values[name]
-        return value.resolve() if type(value) is Lazy else value
+        return cast("Lazy[object]", value).resolve() if type(value) is Lazy else value
 
     def __contains__(self, key: object) -> bool:
         return (key.name if isinstance(key, Key) else key) in self._values
@@ -113,7 +115,7 @@ class Frame(Mapping[str, object]):
         return len(self._values)
 
     __eq__ = object.__eq__
-    __hash__ = object.__hash__
+    __hash__ = object.__hash__  # pyright: ignore[reportAssignmentType] - Mapping has none
 
     def __repr__(self) -> str:
         # Names only: values may be secrets, or lazy objects that a repr would evaluate.
