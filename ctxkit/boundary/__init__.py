@@ -1,1 +1,52 @@
-"""The boundary room."""
+"""The boundary room: where a request enters, and where its response leaves.
+
+Every name is imported at first use: :func:`flush_before_return` on a plain function needs
+neither asyncio nor logging.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ctxkit.boundary.asgi import ASGIMiddleware as ASGIMiddleware
+    from ctxkit.boundary.asgi import cross_asgi as cross_asgi
+    from ctxkit.boundary.crossing import CROSSING as CROSSING
+    from ctxkit.boundary.crossing import Crossing as Crossing
+    from ctxkit.boundary.decorators import flush_before_return as flush_before_return
+    from ctxkit.boundary.keys import CLIENT_REQUEST_ID as CLIENT_REQUEST_ID
+    from ctxkit.boundary.keys import METHOD as METHOD
+    from ctxkit.boundary.keys import PATH as PATH
+    from ctxkit.boundary.keys import PROTOCOL as PROTOCOL
+    from ctxkit.boundary.keys import REQUEST_ID as REQUEST_ID
+    from ctxkit.boundary.log_filter import RequestIdFilter as RequestIdFilter
+    from ctxkit.boundary.options import BoundaryOptions as BoundaryOptions
+    from ctxkit.boundary.options import FlushMode as FlushMode
+    from ctxkit.boundary.wsgi import WSGIMiddleware as WSGIMiddleware
+    from ctxkit.boundary.wsgi import cross_wsgi as cross_wsgi
+else:
+    _MODULES = {
+        "asgi": ("ASGIMiddleware", "cross_asgi"),
+        "crossing": ("CROSSING", "Crossing"),
+        "decorators": ("flush_before_return",),
+        "keys": ("CLIENT_REQUEST_ID", "METHOD", "PATH", "PROTOCOL", "REQUEST_ID"),
+        "log_filter": ("RequestIdFilter",),
+        "options": ("BoundaryOptions", "FlushMode"),
+        "wsgi": ("WSGIMiddleware", "cross_wsgi"),
+    }
+    _HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+    # Hidden from type checkers: a visible module __getattr__ makes every typo valid.
+    def __getattr__(name: str) -> object:
+        home = _HOME.get(name)
+        if home is None:
+            msg = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(msg)
+        module = __import__(f"{__name__}.{home}", fromlist=(name,))
+        value = globals()[name] = getattr(module, name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_HOME})
+
+    __all__ = tuple(_HOME)

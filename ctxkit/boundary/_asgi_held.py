@@ -1,0 +1,257 @@
+"""Holding the end of an ASGI response. Apart, since it needs asyncio, which nothing else does."""
+
+from __future__ import annotations
+
+from asyncio import CancelledError, Task, get_running_loop, wait
+from typing import TYPE_CHECKING, Any, Final, final
+
+from ctxkit.boundary.completion import Completion
+from ctxkit.boundary.crossing import ABANDONED_TIMEOUT, CLOSED, Crossing
+from ctxkit.context._current import CURRENT
+from ctxkit.context.stepping import run_coroutine_in
+from ctxkit.flushing import aflush, flush
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop, Future
+    from collections.abc import Coroutine, Generator
+
+    from ctxkit.boundary._asgi_types import ASGIApp, Message, Receive, Scope, Send
+
+#: The longest that an application may go on after it completed its response, in seconds.
+SETTLE_LIMIT: Final = 10.0
+
+# What only names a file: the application may delete or close it when it believes it sent.
+_BY_REFERENCE: Final = frozenset(("http.response.pathsend", "http.response.zerocopysend"))
+
+
+async def cross_held(
+    app: ASGIApp, scope: Scope, receive: Receive, send: Send, crossing: Crossing
+) -> None:
+    """Run ``app`` and let its response end only when its telemetry has landed."""
+    held = _Held(crossing, scope, receive, send)
+    context = crossing.context
+    try:
+        await run_coroutine_in(context, crossing.run(app, scope, held.receive, held.send))
+    except GeneratorExit:
+        # Closed from outside, by a loop that ends: awaiting is not possible any more.
+        if crossing.leave():
+            flush(0, reason="cancelled")
+        raise
+    except BaseException as error:
+        context.run(CURRENT.set, CLOSED)
+        await held.settle("cancelled" if isinstance(error, CancelledError) else "exception")
+        raise
+    context.run(CURRENT.set, CLOSED)
+    await held.settle("response")
+
+
+@final
+class _Held:
+    """Stand between an application and its server."""
+
+    __slots__ = (
+        "_completion",
+        "_crossing",
+        "_ended",
+        "_events",
+        "_late",
+        "_loop",
+        "_receive",
+        "_scope",
+        "_send",
+        "_timer",
+        "_trailers",
+        "_waiting",
+    )
+
+    def __init__(self, crossing: Crossing, scope: Scope, receive: Receive, send: Send) -> None:
+        self._crossing = crossing
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._loop: AbstractEventLoop = get_running_loop()
+        self._completion: Completion | None = Completion()
+        self._trailers = False
+        # From the event on that completes the response for the client.
+        self._events: list[Message] | None = None
+        # The application has sent its last event, which may be later.
+        self._ended = False
+        self._waiting: set[Future[None]] = set()
+        self._timer: Any = None
+        self._late: Task[None] | None = None
+        extensions = scope.get("extensions")
+        if extensions and not _BY_REFERENCE.isdisjoint(extensions):
+            scope["extensions"] = {
+                name: extensions[name] for name in extensions if name not in _BY_REFERENCE
+            }
+
+    async def send(self, message: Message) -> None:
+        """Pass on what does not complete the response; hold that and what follows."""
+        events = self._events
+        if events is None:
+            ends = self._ends(message)
+            if self._completion is None or not (self._completes(message) or ends):
+                await self._send(message)
+                return
+            self._events = events = []
+            self._timer = self._loop.call_later(SETTLE_LIMIT, self._overdue)
+        else:
+            ends = self._ends(message)
+        events.append(message)
+        if ends:
+            self._ended = True
+            for gate in self._waiting:
+                if not gate.done():
+                    gate.set_result(None)
+
+    async def receive(self) -> Message:
+        """Return the server's next event, or at once that there is none after the end.
+
+        Servers say "disconnect" once a response is out. An application that waits for that,
+        before it returns, would wait for ever: its response is here.
+        """
+        if not self._ended:
+            message = await _UntilEnd(self)
+            if message is not None:
+                return message
+        if self._scope["type"] == "websocket":
+            return {"type": "websocket.disconnect", "code": 1005, "reason": ""}
+        return {"type": "http.disconnect"}
+
+    async def settle(self, reason: str) -> None:
+        """Flush, then send what was held. The application has returned or raised."""
+        must_land = self._crossing.leave()
+        if self._timer is not None:
+            self._timer.cancel()
+        interruption = None
+        if self._late is not None:
+            interruption = await _finished(self._late)
+        if must_land:
+            interruption = await _finished(self._loop.create_task(self._flush(reason)))
+        await self._release()
+        if interruption is not None and reason == "response":
+            raise interruption
+
+    async def _flush(self, reason: str) -> None:
+        budget = self._crossing.budget(self._scope)
+        if reason == "cancelled":
+            budget = min(budget, ABANDONED_TIMEOUT)
+        await aflush(budget, reason=reason)
+
+    async def _release(self) -> None:
+        """Send what was held, in order, and hold nothing from now on."""
+        events = self._events
+        if events is not None:
+            while events:
+                await self._send(events.pop(0))
+        self._events = self._completion = None
+
+    def _overdue(self) -> None:
+        self._late = self._loop.create_task(self._give_up())
+
+    async def _give_up(self) -> None:
+        """Let the response go although the application has not returned."""
+        await self._flush("overdue")
+        await self._release()
+
+    def _completes(self, message: Message) -> bool:
+        """Return whether HTTP lets the client stop reading after ``message``."""
+        kind = message["type"]
+        if self._completion is None:
+            return False
+        if kind == "http.response.body":
+            return self._completion.at_part(len(message.get("body") or b""))
+        if kind == "http.response.start":
+            self._trailers = bool(message.get("trailers"))
+            headers = message.get("headers") or ()
+            method = self._scope["method"]
+            return self._completion.at_headers(
+                method, message["status"], headers, b"content-length"
+            )
+        return False
+
+    def _ends(self, message: Message) -> bool:
+        """Return whether ASGI allows no event after ``message``."""
+        kind = message["type"]
+        if kind in ("http.response.body", "http.response.zerocopysend"):
+            return not (message.get("more_body") or self._trailers)
+        if kind == "http.response.trailers":
+            return not message.get("more_trailers")
+        if kind == "http.response.pathsend":
+            return not self._trailers
+        if kind == "websocket.http.response.body":
+            return not message.get("more_body")
+        return bool(kind == "websocket.close")
+
+
+@final
+class _UntilEnd:
+    """Await the server's ``receive()``, or None once the application has ended.
+
+    The server's coroutine is stepped by hand, not made a task: Starlette's
+    ``is_disconnected()`` cancels a receive at its first suspension, and what is there
+    already has to come without one.
+    """
+
+    __slots__ = ("_held",)
+
+    def __init__(self, held: _Held) -> None:
+        self._held = held
+
+    def __await__(self) -> Generator[Any, None, Message | None]:
+        held = self._held
+        steps: Coroutine[Any, None, Message] = _receiving(held._receive)  # noqa: SLF001 - one class in two
+        error: BaseException | None = None
+        while True:
+            try:
+                awaited = steps.send(None) if error is None else steps.throw(error)
+            except StopIteration as done:
+                message: Message = done.value
+                return message
+            error = None
+            gate: Future[None] | None = None
+            try:
+                if awaited is None:  # asyncio.sleep(0)
+                    yield None
+                else:
+                    gate = self._gate(awaited)
+                    yield from gate
+            except BaseException as interruption:  # noqa: BLE001 - goes on into the server's coroutine
+                # What asyncio does with the awaited future of a task that is cancelled.
+                if gate is not None and isinstance(interruption, CancelledError):
+                    awaited.cancel()
+                error = interruption
+            finally:
+                held._waiting.discard(gate)  # noqa: SLF001
+            if held._ended and error is None and not (awaited is None or awaited.done()):  # noqa: SLF001
+                steps.close()
+                return None
+
+    def _gate(self, awaited: Any) -> Future[None]:
+        """Return a future that is done with ``awaited`` or with the response."""
+        held = self._held
+        gate: Future[None] = held._loop.create_future()  # noqa: SLF001
+
+        def open_gate(_: object) -> None:
+            if not gate.done():
+                gate.set_result(None)
+
+        awaited._asyncio_future_blocking = False  # noqa: SLF001 - how a task takes over a future
+        awaited.add_done_callback(open_gate)
+        held._waiting.add(gate)  # noqa: SLF001
+        return gate
+
+
+async def _receiving(receive: Receive) -> Message:
+    return await receive()
+
+
+async def _finished(task: Task[None]) -> CancelledError | None:
+    """Wait until ``task`` is over, cancelled or not; return what interrupted the waiting."""
+    interruption = None
+    while not task.done():
+        try:
+            await wait((task,))
+        except CancelledError as error:
+            interruption = error
+    return interruption

@@ -1,0 +1,170 @@
+"""The boundary of an ASGI application (ASGI 3.0)."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from contextvars import copy_context
+from typing import TYPE_CHECKING
+
+from ctxkit.boundary.crossing import CLOSED, CROSSING, Crossing, lay_over
+from ctxkit.boundary.options import BoundaryOptions, FlushMode
+from ctxkit.context._current import CURRENT
+from ctxkit.context.stepping import run_coroutine_in
+from ctxkit.flushing import aflush
+from ctxkit.lifecycle import run_shutdown
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping
+    from contextvars import Context
+
+    from ctxkit.boundary._asgi_types import ASGIApp, Message, Receive, Scope, Send
+
+_WITH_HEADERS = frozenset(
+    ("http.response.start", "websocket.accept", "websocket.http.response.start")
+)
+
+
+class ASGIMiddleware:
+    """Cross the boundary with each request of an ASGI application.
+
+    Gives the request a frame and a context of its own, takes its id in and sends it out,
+    and, where the host calls for it, holds the response until its telemetry has landed.
+
+    What is held is the event that completes the response for the client, and nothing else:
+    the body that fills the Content-Length, the last body, trailers or path where that comes
+    first, or the start of a response that has no content. Events before it pass at once. It
+    is held until the application has returned, background tasks included, and the flush is
+    over; at most 10 s for an application that does not return.
+
+    At the server's shutdown (``lifespan``) everything is flushed.
+
+    Args:
+        app: The application to wrap.
+        mode: ``"auto"``, ``"always"``, ``"idle"`` or ``"never"``; None reads
+            ``CTXKIT_FLUSH_MODE``.
+        timeout: The longest that a flush holds a response, in seconds; None reads
+            ``CTXKIT_FLUSH_TIMEOUT``, else 2.0.
+        request_id_header: The header that brings the request's id and takes it back; None
+            for none.
+        trust_request_id: Whether a well-formed inbound id is taken over.
+
+    Raises:
+        ConfigurationError: A value cannot be used.
+
+    Safety:
+        Needs asyncio (or uvloop) to hold a response; under trio none is held.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        mode: str | None = None,
+        timeout: float | None = None,
+        request_id_header: str | None = "X-Request-ID",
+        trust_request_id: bool = True,
+    ) -> None:
+        self.app = app
+        self.options = BoundaryOptions.resolve(
+            mode, timeout, request_id_header, trust_request_id=trust_request_id
+        )
+        self._baseline = copy_context()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run one connection of the application."""
+        await cross_asgi(self.app, scope, receive, send, self.options, baseline=self._baseline)
+
+
+async def cross_asgi(  # noqa: PLR0913, PLR0917 - ASGI's own three, and ours
+    app: ASGIApp,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    options: BoundaryOptions,
+    values: Mapping[str, object] | None = None,
+    *,
+    baseline: Context | None = None,
+) -> None:
+    """Run one connection of ``app`` as :class:`ASGIMiddleware` does.
+
+    A boundary inside another one adds its ``values`` to the frame and passes through.
+
+    Args:
+        app: The application.
+        scope: Gets the crossing under ``ctxkit.crossing``. Types other than "http",
+            "websocket" and "lifespan" are passed on untouched.
+        receive: The server's.
+        send: The server's.
+        options: What was chosen at this boundary.
+        values: Further values for the frame.
+        baseline: The context to run in where the current one is another request's; None
+            for an empty one.
+    """
+    protocol = scope["type"]
+    if protocol not in ("http", "websocket"):
+        if protocol == "lifespan":
+            send = _draining(send)
+        await app(scope, receive, send)
+        return
+    outer = scope.get(CROSSING)
+    if outer is not None and outer.open:
+        lay_over(outer, values)
+        await app(scope, receive, send)
+        return
+    known: dict[str, object] = {"path": scope["path"], "protocol": protocol}
+    if protocol == "http":
+        known["method"] = scope["method"]
+    inbound = _inbound(scope, options.wire_name) if options.wire_name else None
+    crossing = scope[CROSSING] = Crossing(options, known, inbound, values, baseline)
+    if options.wire_name:
+        send = _stamping(send, options.wire_name, crossing.request_id.encode())
+    if options.mode is not FlushMode.NEVER:
+        from ctxkit.boundary._asgi_held import cross_held  # noqa: PLC0415 - brings asyncio
+
+        await cross_held(app, scope, receive, send, crossing)
+        return
+    context = crossing.context
+    try:
+        await run_coroutine_in(context, crossing.run(app, scope, receive, send))
+    finally:
+        crossing.open = False
+        context.run(CURRENT.set, CLOSED)
+
+
+def _inbound(scope: Scope, wanted: bytes) -> str | None:
+    for name, value in scope["headers"]:
+        if name == wanted:
+            return str(value, "latin-1")
+    return None
+
+
+def _stamping(send: Send, name: bytes, value: bytes) -> Send:
+    """Return ``send`` with the request's id added to the headers of the response."""
+
+    def stamped(message: Message) -> Awaitable[None]:
+        if message["type"] in _WITH_HEADERS:
+            headers = list(message.get("headers") or ())
+            for field, _ in headers:
+                if field.lower() == name:
+                    break
+            else:
+                headers.append((name, value))
+                # A copy: the application may use its message again, for another request.
+                message = {**message, "headers": headers}
+        return send(message)
+
+    return stamped
+
+
+def _draining(send: Send) -> Send:
+    """Return ``send`` with everything flushed before the server hears of the end."""
+
+    async def drained(message: Message) -> None:
+        # uvicorn ends by signal, without running atexit: this is the last occasion.
+        if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+            with suppress(RuntimeError):  # not under asyncio: then run_shutdown() flushes
+                await aflush(reason="shutdown")
+            run_shutdown()
+        await send(message)
+
+    return drained

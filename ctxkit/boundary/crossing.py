@@ -1,0 +1,145 @@
+"""What every boundary does with a request: open its frame, run it apart, settle, close."""
+
+from __future__ import annotations
+
+from contextvars import Context, copy_context
+from time import monotonic
+from typing import TYPE_CHECKING, Final, final
+
+from ctxkit.boundary.holding import IN_FLIGHT
+from ctxkit.boundary.options import FlushMode
+from ctxkit.boundary.request_id import chosen_id
+from ctxkit.context import NO_FRAME, Frame
+from ctxkit.context._current import CURRENT
+from ctxkit.flushing import prepare
+from ctxkit.flushing.budget import (
+    affordable,
+    default_timeout,
+    remaining_in,
+    remaining_on_cloud_run,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import ParamSpec, TypeVar
+
+    from ctxkit.boundary.options import BoundaryOptions
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+
+#: Where an environ or a scope keeps its crossing, for boundaries further in.
+CROSSING: Final = "ctxkit.crossing"
+
+#: The protocol of a crossed function: frames opened inside inherit from it.
+FUNCTION_PROTOCOL: Final = "aws-lambda"
+
+#: The longest wait for a flush that no client waits for any more, in seconds.
+ABANDONED_TIMEOUT: Final = 0.5
+
+#: What a context holds after its request: tells a context that a server passes on from one
+#: request to the next, and keeps nothing of the request alive.
+CLOSED: Final = Frame({})
+
+
+@final
+class Crossing:
+    """Stand for one request from its first byte to its last.
+
+    Args:
+        options: What was chosen at this boundary.
+        known: What the protocol tells: method, path, ...
+        inbound_id: The value of the request id header, or None.
+        values: Further values for the frame, laid over the known ones.
+        baseline: The context to start from where the current one is another request's.
+
+    Context:
+        The request runs in :attr:`context`, a private copy of the current one, so nothing
+        that it sets sticks to the server's thread, task or connection. The current one is
+        not to be trusted if it holds another request's frame: asyncio hands the context of
+        the request that resumes reading to every later one on the connection
+        (python/cpython#140947), and uvicorn and daphne start a pipelined request from the
+        one before it. Then the copy is taken of the ``baseline``.
+
+    Attributes:
+        frame: The frame of the request.
+        context: Where it runs.
+        request_id: Its id.
+        open: Whether it is still running.
+    """
+
+    __slots__ = ("_started", "context", "frame", "open", "options", "request_id")
+
+    def __init__(
+        self,
+        options: BoundaryOptions,
+        known: dict[str, object],
+        inbound_id: str | None,
+        values: Mapping[str, object] | None,
+        baseline: Context | None,
+    ) -> None:
+        self.options = options
+        self.open = True
+        self.request_id, refused = chosen_id(inbound_id, trusted=options.trust_request_id)
+        known["request_id"] = self.request_id
+        if refused is not None:
+            known["client_request_id"] = refused
+        if values:
+            known.update(values)
+        outer = CURRENT.get(NO_FRAME)
+        if outer.root is NO_FRAME or outer.root.get("protocol") == FUNCTION_PROTOCOL:
+            self.context = copy_context()
+            self.frame = frame = outer.extended(known) if outer else Frame(known)
+            frame.root = frame
+        else:
+            self.context = Context() if baseline is None else baseline.copy()
+            self.frame = Frame(known)
+        if not IN_FLIGHT.prepared:
+            IN_FLIGHT.prepared = True
+            prepare()
+        if options.mode is not FlushMode.NEVER:
+            self._started = monotonic()
+            if options.mode is FlushMode.IDLE:
+                IN_FLIGHT.enter()
+
+    def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call ``function`` in the context of the request, with the frame on top."""
+        return self.context.run(_framed, self.frame, function, *args, **kwargs)
+
+    def leave(self) -> bool:
+        """Note that the application has returned; return whether its telemetry must land now.
+
+        To be called exactly once.
+        """
+        self.open = False
+        mode = self.options.mode
+        return mode is FlushMode.ALWAYS or (mode is FlushMode.IDLE and IN_FLIGHT.leave())
+
+    def budget(self, carrier: Mapping[str, object]) -> float:
+        """Return the seconds that a flush may take: the user's, or less if the host has less.
+
+        Args:
+            carrier: The environ or the scope.
+        """
+        timeout = self.options.timeout
+        if timeout is None:
+            timeout = default_timeout()
+        remaining = remaining_in(carrier)
+        if remaining is None:
+            remaining = remaining_on_cloud_run(monotonic() - self._started)
+        return affordable(timeout, remaining)
+
+
+def _framed(frame: Frame, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    CURRENT.set(frame)
+    return function(*args, **kwargs)
+
+
+def lay_over(crossing: Crossing, values: Mapping[str, object] | None) -> None:
+    """Add the values of a further boundary to the frame that a crossing has opened.
+
+    Only inside of its context or a copy: anywhere else they would outlive the request.
+    """
+    frame = CURRENT.get(NO_FRAME)
+    if values and frame.root is crossing.frame:
+        CURRENT.set(frame.extended(values))

@@ -1,0 +1,16 @@
+"""The typed names of what a boundary knows about a request."""
+
+from __future__ import annotations
+
+from ctxkit.context import Key
+
+#: The id of the request: the inbound one where it was trusted and well formed, else a new one.
+REQUEST_ID = Key[str]("request_id")
+#: The id that the client sent, if it was refused; escaped, at most 128 characters.
+CLIENT_REQUEST_ID = Key[str]("client_request_id")
+#: The HTTP method; not bound for a WebSocket.
+METHOD = Key[str]("method")
+#: The path of the request, percent-decoded, without the query.
+PATH = Key[str]("path")
+#: What was crossed: "http", "websocket" or "aws-lambda".
+PROTOCOL = Key[str]("protocol")

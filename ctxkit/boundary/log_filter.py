@@ -1,0 +1,59 @@
+"""The request's id on every log record."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from ctxkit.boundary.crossing import CROSSING
+from ctxkit.context import current
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class RequestIdFilter(logging.Filter):
+    """Set ``record.request_id`` to the id of the request that is being logged.
+
+    Let nothing out and keep nothing back: it only adds the attribute, for a format such as
+    ``"%(levelname)s [%(request_id)s] %(message)s"``. Attach it to handlers: a filter on a
+    logger does not see the records of the loggers below it. ::
+
+        LOGGING = {
+            "version": 1,
+            "filters": {"request_id": {"()": "ctxkit.RequestIdFilter"}},
+            "handlers": {
+                "console": {"class": "logging.StreamHandler", "filters": ["request_id"]}
+            },
+        }
+
+    Args:
+        name: As for :class:`logging.Filter`.
+        default: What records outside of any request get.
+
+    Context:
+        The id is that of the current frame. Without one, the request that Django attaches
+        to its own records (``record.request``) is asked for the crossing it came through.
+        An id that the record has already is kept.
+    """
+
+    def __init__(self, name: str = "", *, default: str = "-") -> None:
+        super().__init__(name)
+        self.default = default
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Add the id; return what :class:`logging.Filter` decides by the logger's name."""
+        if not hasattr(record, "request_id"):
+            found = current().get("request_id") or _id_of(getattr(record, "request", None))
+            record.request_id = found or self.default
+        return bool(super().filter(record))
+
+
+def _id_of(request: object) -> object:
+    # Django: the ASGI scope, or the WSGI environ.
+    for name in ("scope", "META"):
+        carrier: Mapping[str, object] | None = getattr(request, name, None)
+        crossing = None if carrier is None else carrier.get(CROSSING)
+        if crossing is not None:
+            return getattr(crossing, "request_id", None)
+    return None

@@ -1,0 +1,155 @@
+"""What can be chosen at a boundary, and where the choice comes from."""
+
+from __future__ import annotations
+
+import os
+import re
+from enum import StrEnum
+from typing import TYPE_CHECKING, NoReturn, final
+
+from ctxkit.exceptions import ConfigurationError
+from ctxkit.flushing.budget import TIMEOUT_VARIABLE, checked_timeout
+from ctxkit.lifecycle import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# RFC 9110 section 5.6.2.
+_is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+
+MODE_VARIABLE = "CTXKIT_FLUSH_MODE"
+
+
+class FlushMode(StrEnum):
+    """Which responses wait for the telemetry of their request.
+
+    Attributes:
+        AUTO: What the host needs: see :func:`ctxkit.lifecycle.environment`.
+        ALWAYS: Each one. For hosts that freeze the process after every response.
+        IDLE: Only the one that leaves no other request in flight. For hosts that take the
+            CPU away when no request is in flight.
+        NEVER: None. Telemetry leaves in the background and is drained at shutdown.
+    """
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    IDLE = "idle"
+    NEVER = "never"
+
+
+@final
+class BoundaryOptions:
+    """Hold what was chosen at a boundary. Immutable; made by :meth:`resolve`.
+
+    Attributes:
+        mode: Which responses are held; never :attr:`FlushMode.AUTO`.
+        timeout: The longest that a response is held for a flush, in seconds; None leaves
+            it to :func:`ctxkit.flush`.
+        request_id_header: The header that brings the id and takes it back; None for none.
+        trust_request_id: Whether a well-formed inbound id is taken over.
+    """
+
+    __slots__ = (
+        "environ_name",
+        "mode",
+        "request_id_header",
+        "timeout",
+        "trust_request_id",
+        "wire_name",
+    )
+
+    mode: FlushMode
+    timeout: float | None
+    request_id_header: str | None
+    trust_request_id: bool
+    #: The header as ASGI spells it, and as WSGI does; empty where there is none.
+    wire_name: bytes
+    environ_name: str
+
+    def __init__(
+        self,
+        mode: FlushMode = FlushMode.NEVER,
+        timeout: float | None = None,
+        request_id_header: str | None = "X-Request-ID",
+        *,
+        trust_request_id: bool = True,
+    ) -> None:
+        header = request_id_header or ""
+        for name, value in (
+            ("mode", mode),
+            ("timeout", timeout),
+            ("request_id_header", request_id_header),
+            ("trust_request_id", trust_request_id),
+            ("wire_name", header.lower().encode()),
+            ("environ_name", header and "HTTP_" + header.upper().replace("-", "_")),
+        ):
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"BoundaryOptions is immutable: cannot set {name}")
+
+    def __repr__(self) -> str:
+        chosen = ("mode", "timeout", "request_id_header", "trust_request_id")
+        return f"BoundaryOptions({', '.join(f'{n}={getattr(self, n)!r}' for n in chosen)})"
+
+    @classmethod
+    def resolve(
+        cls,
+        mode: str | None = None,
+        timeout: float | None = None,
+        request_id_header: str | None = "X-Request-ID",
+        *,
+        trust_request_id: bool = True,
+        environ: Mapping[str, str] | None = None,
+    ) -> BoundaryOptions:
+        """Check what was given and fill in the rest from the environment.
+
+        Args:
+            mode: A :class:`FlushMode` or its value; None reads ``CTXKIT_FLUSH_MODE``, and
+                without it means "auto".
+            timeout: Seconds, not negative; None reads ``CTXKIT_FLUSH_TIMEOUT``.
+            request_id_header: The name of a header; None switches it off, both ways.
+            trust_request_id: Whether a well-formed inbound id is taken over.
+            environ: Read instead of :data:`os.environ`.
+
+        Raises:
+            ConfigurationError: A value cannot be used.
+        """
+        environ = os.environ if environ is None else environ
+        if request_id_header is not None and not _is_header(request_id_header):
+            raise ConfigurationError(
+                "request_id_header",
+                f"must be the name of an HTTP header, not {request_id_header!r}",
+                'Write it like "X-Request-ID", or None to switch it off.',
+            )
+        return cls(
+            _chosen_mode(mode, environ),
+            _chosen_timeout(timeout, environ),
+            request_id_header,
+            trust_request_id=bool(trust_request_id),
+        )
+
+
+def _is_header(name: object) -> bool:
+    return isinstance(name, str) and _is_token(name) is not None
+
+
+def _chosen_mode(given: str | None, environ: Mapping[str, str]) -> FlushMode:
+    source = "mode" if given is not None else MODE_VARIABLE
+    wanted = given if given is not None else environ.get(MODE_VARIABLE) or "auto"
+    try:
+        mode = FlushMode(wanted)
+    except ValueError:
+        raise ConfigurationError(
+            source,
+            f"must be one of {', '.join(FlushMode)}, not {wanted!r}",
+            'Write "auto" to let the host decide.',
+        ) from None
+    return FlushMode(environment().hold) if mode is FlushMode.AUTO else mode
+
+
+def _chosen_timeout(given: float | None, environ: Mapping[str, str]) -> float | None:
+    if given is not None:
+        return checked_timeout("timeout", given)
+    text = environ.get(TIMEOUT_VARIABLE)
+    return checked_timeout(TIMEOUT_VARIABLE, text) if text else None

@@ -1,0 +1,251 @@
+"""The boundary of a WSGI application (PEP 3333)."""
+
+from __future__ import annotations
+
+from contextvars import copy_context
+from typing import TYPE_CHECKING, final
+
+from ctxkit.boundary.completion import Completion
+from ctxkit.boundary.crossing import ABANDONED_TIMEOUT, CROSSING, Crossing, lay_over
+from ctxkit.boundary.options import BoundaryOptions, FlushMode
+from ctxkit.context.stepping import iterate_in
+from ctxkit.flushing import flush
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextvars import Context
+    from typing import Any
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from ctxkit.context.stepping import SteppedIterator
+
+    Headers = list[tuple[str, str]]
+    Write = Callable[[bytes], object]
+
+
+class WSGIMiddleware:
+    """Cross the boundary with each request of a WSGI application.
+
+    Gives the request a frame and a context of its own, takes its id in and sends it out,
+    and, where the host calls for it, holds the response until its telemetry has landed.
+
+    What is held is the part that completes the response for the client, and nothing else:
+    the chunk that fills the Content-Length, or, without one, the end of the body. Chunks
+    before it pass at once. It is held until the application's iterable is exhausted and
+    closed and the flush is over. Bodies that are lists or tuples are there as a whole, and
+    are held as a whole.
+
+    A ``wsgi.file_wrapper`` is handed to the server unchanged, or it could not use
+    ``sendfile``. So the flush comes before it, and what closing the file records is not
+    waited for.
+
+    Args:
+        app: The application to wrap.
+        mode: ``"auto"``, ``"always"``, ``"idle"`` or ``"never"``; None reads
+            ``CTXKIT_FLUSH_MODE``.
+        timeout: The longest that a response is held, in seconds; None reads
+            ``CTXKIT_FLUSH_TIMEOUT``, else 2.0.
+        request_id_header: The header that brings the request's id and takes it back; None
+            for none.
+        trust_request_id: Whether a well-formed inbound id is taken over.
+
+    Raises:
+        ConfigurationError: A value cannot be used.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        *,
+        mode: str | None = None,
+        timeout: float | None = None,
+        request_id_header: str | None = "X-Request-ID",
+        trust_request_id: bool = True,
+    ) -> None:
+        self.app = app
+        self.options = BoundaryOptions.resolve(
+            mode, timeout, request_id_header, trust_request_id=trust_request_id
+        )
+        self._baseline = copy_context()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Run one request of the application."""
+        return cross_wsgi(self.app, environ, start_response, self.options, baseline=self._baseline)
+
+
+def cross_wsgi(  # noqa: PLR0913 - WSGI's own two, and ours
+    app: WSGIApplication,
+    environ: WSGIEnvironment,
+    start_response: StartResponse,
+    options: BoundaryOptions,
+    values: Mapping[str, object] | None = None,
+    *,
+    baseline: Context | None = None,
+) -> Iterable[bytes]:
+    """Run one request of ``app`` as :class:`WSGIMiddleware` does.
+
+    A boundary inside another one adds its ``values`` to the frame and passes through.
+
+    Args:
+        app: The application.
+        environ: Gets the crossing under ``ctxkit.crossing``.
+        start_response: The server's.
+        options: What was chosen at this boundary.
+        values: Further values for the frame.
+        baseline: The context to run in where the current one is another request's; None
+            for an empty one.
+    """
+    outer = environ.get(CROSSING)
+    if outer is not None and outer.open:
+        lay_over(outer, values)
+        return app(environ, start_response)
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    if not path.isascii():  # PEP 3333: bytes in the disguise of latin-1
+        path = path.encode("latin-1").decode("utf-8", "replace")
+    known = {"method": environ["REQUEST_METHOD"], "path": path, "protocol": "http"}
+    inbound = environ.get(options.environ_name) if options.environ_name else None
+    crossing = environ[CROSSING] = Crossing(options, known, inbound, values, baseline)
+    response = _Response(crossing, environ, start_response)
+    try:
+        body = crossing.run(app, environ, response.start)
+    except BaseException:
+        response.settle("exception")
+        raise
+    return response.carrying(body)
+
+
+@final
+class _Response:
+    """Be the iterable that the server gets, and all that has to be known for it."""
+
+    __slots__ = (
+        "_body",
+        "_completion",
+        "_crossing",
+        "_environ",
+        "_error",
+        "_held",
+        "_next",
+        "_start_response",
+    )
+
+    def __init__(
+        self, crossing: Crossing, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> None:
+        self._crossing = crossing
+        self._environ = environ
+        self._start_response = start_response
+        # The application's iterable, stepped in the context of the request.
+        self._body: SteppedIterator[bytes, None] | None = None
+        holds = crossing.options.mode is not FlushMode.NEVER
+        self._completion = Completion() if holds else None
+        # What is left for the server to fetch once the response was settled.
+        self._held: Iterator[bytes] = iter(())
+        # What the application raised when its response was complete; raised by close().
+        self._error: BaseException | None = None
+
+    def start(self, status: str, headers: Headers, exc_info: Any = None, /) -> Write:
+        """Pass on the application's ``start_response()``, with the request's id."""
+        crossing = self._crossing
+        name = crossing.options.request_id_header
+        if name is not None and all(name.lower() != field.lower() for field, _ in headers):
+            headers = [*headers, (name, crossing.request_id)]
+        if self._completion is not None:
+            method = self._environ["REQUEST_METHOD"]
+            self._completion.at_headers(method, _code(status), headers, "content-length")
+        if exc_info is None:
+            write = self._start_response(status, headers)
+        else:
+            try:
+                write = self._start_response(status, headers, exc_info)
+            finally:
+                exc_info = None  # PEP 3333: or it is a circular reference
+        completion = self._completion
+        if completion is None:
+            return write
+
+        def counted_write(data: bytes) -> None:
+            completion.at_part(len(data))
+            write(data)
+
+        return counted_write
+
+    def carrying(self, body: Iterable[bytes]) -> Iterable[bytes]:
+        """Return what the server gets for ``body``: itself, a list or this object."""
+        if type(body) is list or type(body) is tuple or self._is_file(body):
+            # Nothing more is going to happen in the application, and nothing has left.
+            self.settle("response")
+            return body
+        try:
+            self._body = iterate_in(self._crossing.context, body)
+        except BaseException:
+            self.settle("exception")
+            raise
+        if self._completion is not None and self._completion.at_part(0):
+            # Complete with its headers: a server need not ask for content after this.
+            self._hold(self._body, b"")
+        return self
+
+    def __iter__(self) -> _Response:
+        return self
+
+    def __next__(self) -> bytes:
+        body = self._body
+        if body is None:
+            return next(self._held)
+        try:
+            chunk = next(body)
+        except BaseException as error:
+            self.settle("response" if isinstance(error, StopIteration) else "exception")
+            raise
+        if self._completion is None or not self._completion.at_part(len(chunk)):
+            return chunk
+        self._hold(body, chunk)
+        return next(self._held)
+
+    def close(self) -> None:
+        """Close the application's iterable, unless that is done already."""
+        if self._body is not None:
+            self.settle("disconnect")
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def settle(self, reason: str) -> None:
+        """Close the application's iterable, then have its telemetry land."""
+        body, self._body = self._body, None
+        if body is not None:
+            try:
+                body.close()
+            except BaseException as error:  # noqa: BLE001 - raised by close(), where servers expect it
+                self._error = self._error or error
+        if self._crossing.leave():
+            budget = self._crossing.budget(self._environ)
+            if reason == "disconnect":
+                budget = min(budget, ABANDONED_TIMEOUT)
+            flush(budget, reason=reason)
+
+    def _hold(self, body: Iterator[bytes], chunk: bytes) -> None:
+        """Settle before ``chunk``, which completes the response and is then to be fetched.
+
+        Content beyond it is dropped, as PEP 3333 wants it. Of content that HTTP does not
+        allow (HEAD) the first chunk is kept: servers derive header fields from it.
+        """
+        try:
+            for beyond in body:
+                chunk = chunk or beyond
+        except BaseException as error:  # noqa: BLE001 - the response is whole: raised by close()
+            self._error = error
+        self.settle("response" if self._error is None else "exception")
+        self._held = iter((chunk,) if chunk else ())
+
+    def _is_file(self, body: object) -> bool:
+        wrapper = self._environ.get("wsgi.file_wrapper")
+        return isinstance(wrapper, type) and isinstance(body, wrapper)
+
+
+def _code(status: str) -> int:
+    try:
+        return int(status[:3])
+    except ValueError:  # the server's to complain about
+        return 0
