@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ctxkit.flushing.sinks import opentelemetry, sentry
+
 if TYPE_CHECKING:
     from ctxkit.flushing.protocol import Sink
 
-#: What the sinks of :func:`discover` may be called.
-FOUND_NAMES: Final = ("sentry", "otel.traces", "otel.metrics", "otel.logs")
+#: What the sinks of :func:`discover` are called.
+FOUND_NAMES: Final = (
+    sentry.NAME,
+    opentelemetry.TRACES,
+    opentelemetry.METRICS,
+    opentelemetry.LOGS,
+)
 
 
 def discover() -> tuple[Sink, ...]:
-    """Return the sinks of every SDK that is loaded and initialised at this moment."""
-    return ()
+    """Return the sinks of every SDK that is loaded and initialised at this moment.
+
+    Cheap enough for each flush: SDKs may be set up late, or anew.
+    """
+    found = sentry.find()
+    return (*opentelemetry.find(),) if found is None else (found, *opentelemetry.find())

@@ -1,8 +1,43 @@
-"""OpenTelemetry: its SDK's providers, one sink for each signal."""
+"""OpenTelemetry: the global providers of its SDK, one sink for each signal.
+
+``force_flush`` obeys no timeout and answers True whatever becomes of the data, so it is
+called in the engine's thread only, and the exporters' own answers are watched.
+https://github.com/open-telemetry/opentelemetry-python/issues/4568
+
+Nothing here imports the SDK; its objects are taken as they are found.
+"""
 
 from __future__ import annotations
 
 import sys
+import threading
+from typing import TYPE_CHECKING, Any, Final, final
+
+from ctxkit.flushing.report import SinkOutcome, SinkStatus
+from ctxkit.flushing.sinks._watching import Ledger, tap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from ctxkit.flushing.protocol import Sink
+
+TRACES: Final = "otel.traces"
+METRICS: Final = "otel.metrics"
+LOGS: Final = "otel.logs"
+
+# A provider stops at this time between two processors, never within one, so a short one
+# would only keep the second exporter from its turn.
+_LEAST_TIMEOUT: Final = 30.0  # seconds
+
+_SDK = "opentelemetry.sdk."
+# Classes of the SDK whose force_flush() has nothing to do.
+_UNBUFFERED = {
+    "SpanProcessor",
+    "LogRecordProcessor",
+    "SimpleSpanProcessor",
+    "SimpleLogRecordProcessor",
+}
+_PULL_READERS = {"InMemoryMetricReader", "PrometheusMetricReader"}
 
 
 def suppress_instrumentation() -> None:
@@ -11,3 +46,253 @@ def suppress_instrumentation() -> None:
     key = getattr(module, "_SUPPRESS_INSTRUMENTATION_KEY", None)
     if module is not None and key is not None and not module.get_value(key):
         module.attach(module.set_value(key, True))  # noqa: FBT003 - a value, not a flag
+
+
+def _new_traces(provider: Any) -> Sink:
+    return RecordsSink(TRACES, provider, "_active_span_processor", "_span_processors")
+
+
+def _new_logs(provider: Any) -> Sink:
+    return RecordsSink(LOGS, provider, "_multi_log_record_processor", "_log_record_processors")
+
+
+def _new_metrics(provider: Any) -> Sink:
+    return MetricsSink(provider)
+
+
+# Where the API keeps the provider that was set; its getters would create one.
+_PLACES: Final[tuple[tuple[str, str, Callable[[Any], Sink]], ...]] = (
+    ("opentelemetry.trace", "_TRACER_PROVIDER", _new_traces),
+    ("opentelemetry.metrics._internal", "_METER_PROVIDER", _new_metrics),
+    ("opentelemetry._logs._internal", "_LOGGER_PROVIDER", _new_logs),
+)
+_found: dict[str, tuple[Any, Sink | None]] = {}
+
+
+def find() -> Iterator[Sink]:
+    """Yield a sink for each global provider that is set and can be flushed."""
+    modules = sys.modules
+    for place, variable, new in _PLACES:
+        module = modules.get(place)
+        if module is None:
+            continue
+        provider = getattr(module, variable, None)
+        known, sink = _found.get(place, (None, None))
+        if provider is not known:
+            sink = new(provider) if hasattr(provider, "force_flush") else None
+            _found[place] = (provider, sink)
+        if sink is not None:
+            yield sink
+
+
+@final
+class RecordsSink:
+    """Flush the processors of a tracer or logger provider.
+
+    Args:
+        name: The name of the sink.
+        provider: A provider of the SDK.
+        root: The provider's attribute that holds its multi-processor.
+        children: The attribute of that one that holds the tuple of processors.
+    """
+
+    def __init__(self, name: str, provider: Any, root: str, children: str) -> None:
+        self.name = name
+        self._provider = provider
+        self._root: Any = getattr(provider, root, None)
+        self._children = children
+        self._seen: object = None
+        self._ledger = Ledger()
+        self._batches: list[_Batch] = []
+        self._unknown = ""
+
+    def pending(self) -> int | None:
+        """Count records in the queues, and one for an export under way."""
+        processors = getattr(self._root, self._children, None)
+        if processors is not self._seen or processors is None:
+            self._inspect(processors)
+        if self._unknown:
+            return None
+        count = 1 if self._ledger else 0
+        for batch in self._batches:
+            count += batch.pending()
+        return count
+
+    def flush(self, timeout: float) -> SinkOutcome:
+        """Export what is queued, and judge by the exporters' own answers."""
+        answer = self._provider.force_flush(int(max(timeout, _LEAST_TIMEOUT) * 1000))
+        losses = self._ledger.settle()
+        if losses:
+            return SinkOutcome(SinkStatus.FAILED, f"lost: {losses}")
+        if answer is False:
+            return SinkOutcome(SinkStatus.FAILED, "the provider's force_flush() answered False")
+        if self._unknown:
+            return SinkOutcome(SinkStatus.UNVERIFIED, f"{self._unknown} does not tell")
+        return SinkOutcome(SinkStatus.OK)
+
+    def _inspect(self, processors: Any) -> None:
+        self._unknown = "" if isinstance(processors, tuple) else type(self._provider).__name__
+        self._batches = []
+        if not self._unknown:
+            self._look_at(processors)
+        self._seen = processors
+
+    def _look_at(self, processors: Iterable[Any]) -> None:
+        for processor in processors:
+            batch = _batch_of(processor)
+            if batch is not None:
+                self._batches.append(batch)
+                if not _watch_exporter(batch.exporter, self._ledger):
+                    self._unknown = type(batch.exporter).__name__
+            elif hasattr(processor, self._children):
+                self._look_at(getattr(processor, self._children))
+            elif not _is_unbuffered(processor):
+                self._unknown = type(processor).__name__
+
+
+@final
+class MetricsSink:
+    """Flush the readers of a meter provider that push.
+
+    A push of cumulative metrics sends everything whether it changed or not, so it is done
+    only when an instrument recorded since the last one. What observable instruments would
+    report is not asked for: their next periodic export has it.
+    """
+
+    name: str = METRICS
+
+    def __init__(self, provider: Any) -> None:
+        self._provider = provider
+        self._ledger = Ledger()
+        self._consumer: Any = getattr(provider, "_measurement_consumer", None)
+        self._recorded = True
+        self._tapped = tap(self._consumer, "consume_measurement", self._around_measurement)
+        self._seen: object = None
+        self._readers: list[Any] = []
+        self._unknown = ""
+
+    def pending(self) -> int | None:
+        """Return 1 if something was recorded since the last export, else 0."""
+        self._inspect()
+        if self._unknown or not self._tapped:
+            return None
+        return 1 if self._ledger or (self._recorded and self._readers) else 0
+
+    def flush(self, timeout: float) -> SinkOutcome:
+        """Collect and export once, and judge by the exporters' own answers."""
+        self._inspect()
+        self._recorded = False
+        millis = int(max(timeout, _LEAST_TIMEOUT) * 1000)
+        for owner in self._readers or [self._provider]:
+            try:
+                owner.force_flush(millis)
+            except Exception as error:  # noqa: BLE001 - the next reader shall have its turn
+                self._ledger.lose(f"{type(error).__name__}: {error}")
+        losses = self._ledger.settle()
+        if losses:
+            self._recorded = True
+            return SinkOutcome(SinkStatus.FAILED, f"lost: {losses}")
+        if self._unknown or not self._readers:
+            unknown = self._unknown or type(self._provider).__name__
+            return SinkOutcome(SinkStatus.UNVERIFIED, f"{unknown} does not tell")
+        return SinkOutcome(SinkStatus.OK)
+
+    def after_fork(self) -> None:
+        """Free the child of locks that an export in the parent held.
+
+        The SDK renews its other locks, but not these, and waits for them without end.
+        """
+        self._inspect()
+        for owner, name in [(self._consumer, "_lock")] + [
+            (reader, "_export_lock") for reader in self._readers
+        ]:
+            locked = getattr(getattr(owner, name, None), "locked", None)
+            if locked is not None and locked():
+                setattr(owner, name, threading.Lock())
+
+    def _around_measurement(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def consume_measurement(*args: Any, **named: Any) -> None:
+            method(*args, **named)
+            self._recorded = True  # afterwards: a collection just before has not seen it
+
+        return consume_measurement
+
+    def _inspect(self) -> None:
+        storages: Any = getattr(self._consumer, "_reader_storages", None)
+        if storages is self._seen and storages is not None:
+            return
+        self._readers = []
+        self._unknown = ""
+        try:
+            readers: list[Any] = list(storages)
+        except TypeError:
+            self._unknown = type(self._provider).__name__
+            readers = []
+        for reader in readers:
+            if _names(reader) & _PULL_READERS:
+                continue
+            self._readers.append(reader)
+            exporter = getattr(reader, "_exporter", None)
+            if not _watch_exporter(exporter, self._ledger):
+                self._unknown = type(reader if exporter is None else exporter).__name__
+        self._seen = storages
+
+
+@final
+class _Batch:
+    """A batching processor: its queue, and the lock it holds while it exports.
+
+    Both are looked up each time, since the SDK replaces them in a forked child.
+    """
+
+    __slots__ = ("_holder", "_queue", "exporter")
+
+    def __init__(self, holder: Any, queue: str, exporter: Any) -> None:
+        self._holder = holder
+        self._queue = queue
+        self.exporter = exporter
+
+    def pending(self) -> int:
+        holder = self._holder
+        exporting: bool = holder._export_lock.locked()  # noqa: SLF001
+        return len(getattr(holder, self._queue)) + exporting
+
+
+def _batch_of(processor: Any) -> _Batch | None:
+    holder = getattr(processor, "_batch_processor", None)
+    exporter = getattr(holder, "_exporter", None)
+    if exporter is None or not hasattr(getattr(holder, "_export_lock", None), "locked"):
+        return None
+    return _Batch(holder, "_queue", exporter) if hasattr(holder, "_queue") else None
+
+
+def _is_unbuffered(processor: Any) -> bool:
+    """Whether its force_flush() is one of those in the SDK that have nothing to do."""
+    for kind in type(processor).__mro__:
+        if "force_flush" in vars(kind):
+            return kind.__name__ in _UNBUFFERED and kind.__module__.startswith(_SDK)
+    return False
+
+
+def _names(thing: object) -> set[str]:
+    return {kind.__name__ for kind in type(thing).__mro__}
+
+
+def _watch_exporter(exporter: Any, ledger: Ledger) -> bool:
+    """Have exports that failed told to ``ledger``; False if the exporter gives no chance."""
+    kind = type(exporter).__name__
+
+    def around(method: Callable[..., Any]) -> Callable[..., Any]:
+        def export(*args: Any, **named: Any) -> Any:
+            try:
+                result = method(*args, **named)
+            except Exception as error:
+                ledger.lose(f"{kind} raised {type(error).__name__}: {error}")
+                raise
+            if getattr(result, "name", None) != "SUCCESS":
+                ledger.lose(f"{kind} answered {getattr(result, 'name', result)}")
+            return result
+
+        return export
+
+    return tap(exporter, "export", around)
