@@ -1,0 +1,35 @@
+"""The Django app: ``INSTALLED_APPS += ["ctxkit.django"]`` adds the system checks."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from django.apps import AppConfig
+from django.core.checks import register
+
+from ctxkit.django import checks, conf
+from ctxkit.exceptions import AdoptionError, ConfigurationError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+class CtxkitConfig(AppConfig):
+    """Register the checks, and adopt what ``CTXKIT["ADOPT"]`` names before models load."""
+
+    name = "ctxkit.django"
+    label = "ctxkit"
+    verbose_name = "ctxkit"
+
+    def __init__(self, app_name: str, app_module: ModuleType | None) -> None:
+        super().__init__(app_name, app_module)
+        # Errors are told by the checks, and raised when the server starts.
+        with suppress(AdoptionError, ConfigurationError, ImportError):
+            conf.adopt_declared()
+
+    def ready(self) -> None:
+        """Register the checks."""
+        register(checks.check_settings, "ctxkit")
+        register(checks.check_middleware, "ctxkit")
+        register(checks.check_distributions, "ctxkit")

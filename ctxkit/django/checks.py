@@ -1,0 +1,118 @@
+"""System checks: what can be wrong with ctxkit in a Django project, each under its id."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, distribution
+from typing import TYPE_CHECKING, NamedTuple
+
+from django.conf import settings
+from django.core.checks import ERROR, WARNING, CheckMessage
+from django.utils.module_loading import import_string
+
+from ctxkit.django import conf
+from ctxkit.django.middleware import ContextMiddleware
+from ctxkit.exceptions import AdoptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from django.apps import AppConfig
+
+
+class Check(NamedTuple):
+    """Describe one check; the checks reference is made from these.
+
+    Attributes:
+        id: Stable: projects silence checks by it.
+        level: :data:`django.core.checks.ERROR` or ``WARNING``.
+        title: What is wrong, ``{}`` standing for the particulars.
+        hint: What to do about it.
+    """
+
+    id: str
+    level: int
+    title: str
+    hint: str
+
+    def message(self, *particulars: object, hint: str | None = None) -> CheckMessage:
+        """Return the message that Django shows."""
+        return CheckMessage(
+            self.level, self.title.format(*particulars), hint=hint or self.hint, id=self.id
+        )
+
+
+BAD_SETTING = Check(
+    "ctxkit.E001",
+    ERROR,
+    "{} {}.",
+    "Write a value that the settings reference allows.",
+)
+NOT_ADOPTABLE = Check(
+    "ctxkit.E002",
+    ERROR,
+    'CTXKIT["ADOPT"] names something that cannot be adopted: {}',
+    "Name a threading.local that lives at the top of an importable module.",
+)
+NO_MIDDLEWARE = Check(
+    "ctxkit.W001",
+    WARNING,
+    "ctxkit.django is installed, but its middleware is not: requests have no frame, and "
+    "nothing is flushed before a response leaves.",
+    'Put "ctxkit.django.ContextMiddleware" first in MIDDLEWARE.',
+)
+TWICE = Check(
+    "ctxkit.W002",
+    WARNING,
+    "ContextMiddleware is in MIDDLEWARE {} times. Only the first does anything.",
+    "Remove all but the first.",
+)
+FOREIGN_CTXKIT = Check(
+    "ctxkit.W003",
+    WARNING,
+    "The distribution ctxkit {} is installed. It is another project, and it shares the "
+    "package ctxkit with django-ctxkit: each overwrites files of the other.",
+    "Run: python -m pip uninstall --yes ctxkit && "
+    "python -m pip install --force-reinstall --no-deps django-ctxkit",
+)
+
+CHECKS = (BAD_SETTING, NOT_ADOPTABLE, NO_MIDDLEWARE, TWICE, FOREIGN_CTXKIT)
+
+
+def check_settings(app_configs: Sequence[AppConfig] | None, **_: object) -> list[CheckMessage]:
+    """Check ``CTXKIT`` and the environment variables behind it."""
+    found = [
+        BAD_SETTING.message(problem.setting, problem.problem, hint=problem.fix)
+        for problem in conf.problems()
+    ]
+    return found or list(_adoptions())
+
+
+def _adoptions() -> Iterator[CheckMessage]:
+    try:
+        conf.adopt_declared()
+    except (AdoptionError, ImportError) as error:
+        yield NOT_ADOPTABLE.message(error)
+
+
+def check_middleware(app_configs: Sequence[AppConfig] | None, **_: object) -> list[CheckMessage]:
+    """Check that ``ContextMiddleware``, or a subclass, is in ``MIDDLEWARE`` once."""
+    count = sum(map(_is_ours, settings.MIDDLEWARE))
+    if count == 0:
+        return [NO_MIDDLEWARE.message()]
+    return [TWICE.message(count)] if count > 1 else []
+
+
+def _is_ours(path: str) -> bool:
+    try:
+        middleware: object = import_string(path)
+    except ImportError:  # Django itself says so, and where
+        return False
+    return isinstance(middleware, type) and issubclass(middleware, ContextMiddleware)
+
+
+def check_distributions(app_configs: Sequence[AppConfig] | None, **_: object) -> list[CheckMessage]:
+    """Check that the unrelated distribution named ``ctxkit`` is not installed over ours."""
+    try:
+        return [FOREIGN_CTXKIT.message(distribution("ctxkit").version)]
+    except PackageNotFoundError:
+        return []

@@ -1,0 +1,194 @@
+"""The ``CTXKIT`` setting: read once, checked as a whole, read again when it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, NamedTuple, cast
+
+from django.conf import settings
+from django.core.signals import setting_changed
+
+from ctxkit.boundary import BoundaryOptions
+from ctxkit.exceptions import ConfigurationError
+
+
+class Setting(NamedTuple):
+    """Describe one key of ``CTXKIT``; the settings reference is made from these.
+
+    Attributes:
+        key: The key in the dict.
+        argument: The argument of :meth:`BoundaryOptions.resolve` that it stands for, or
+            None for the ones that are not about the boundary.
+        default: Its default, as one writes it.
+        summary: What it does.
+    """
+
+    key: str
+    argument: str | None
+    default: str
+    summary: str
+
+
+SETTINGS = (
+    Setting(
+        "FLUSH_MODE",
+        "mode",
+        '"auto"',
+        "When to hold a response until its telemetry has landed: `always`; `idle`, only the "
+        "response that leaves no other request in flight; `never`; `auto`, what the host "
+        "needs. Goes before `CTXKIT_FLUSH_MODE` in the environment.",
+    ),
+    Setting(
+        "FLUSH_TIMEOUT",
+        "timeout",
+        "2.0",
+        "The longest time, in seconds, that a response is held. Goes before "
+        "`CTXKIT_FLUSH_TIMEOUT` in the environment.",
+    ),
+    Setting(
+        "REQUEST_ID_HEADER",
+        "request_id_header",
+        '"X-Request-ID"',
+        "The header that brings a request id in and takes it out; `None` for neither.",
+    ),
+    Setting(
+        "TRUST_REQUEST_ID",
+        "trust_request_id",
+        "True",
+        "Whether to use a request id that the client sent, if it is well-formed. Otherwise "
+        "each request gets a new one, and the client's is kept as `client_request_id`.",
+    ),
+    Setting(
+        "ADOPT",
+        None,
+        "[]",
+        "Module-level `threading.local` objects of other packages to make follow the request, "
+        'as dotted paths: `["package.module.name"]`.',
+    ),
+)
+
+_KEYS = {setting.key: setting for setting in SETTINGS}
+_options: BoundaryOptions | None = None
+
+
+def options() -> BoundaryOptions:
+    """Return the options of the boundary, as ``CTXKIT`` and the environment say.
+
+    Raises:
+        ConfigurationError: The first of :func:`problems`.
+    """
+    global _options  # noqa: PLW0603 - one settings module per process, so one cache
+    if _options is None:
+        found = problems()
+        if found:
+            raise found[0]
+        _options = BoundaryOptions.resolve(**_arguments(_declared()))
+    return _options
+
+
+def adopt_declared() -> None:
+    """Adopt what ``CTXKIT["ADOPT"]`` names; what was adopted before stays so.
+
+    Raises:
+        AdoptionError: One of them is no ``threading.local`` at the top of a module.
+        ConfigurationError: One of them is no dotted path.
+    """
+    paths = _paths(_declared().get("ADOPT", ()))
+    if paths:
+        from ctxkit.propagation import adopt  # noqa: PLC0415 - few projects ask for it
+
+        for path in paths:
+            adopt(*path)
+
+
+def problems() -> list[ConfigurationError]:
+    """Return everything that is wrong with ``CTXKIT``; if nothing, with the environment."""
+    try:
+        declared = _declared()
+    except ConfigurationError as error:
+        return [error]
+    found = [_unknown(key) for key in declared if key not in _KEYS]
+    for setting in SETTINGS:
+        if setting.key in declared:
+            found += _refusal(setting, declared[setting.key])
+    if not found:
+        try:
+            BoundaryOptions.resolve(**_arguments(declared))
+        except ConfigurationError as error:
+            return [error]
+    return found
+
+
+def _declared() -> Mapping[str, object]:
+    declared = cast("object", getattr(settings, "CTXKIT", None))
+    if declared is None:
+        return {}
+    if isinstance(declared, Mapping):
+        return cast("Mapping[str, object]", declared)
+    raise ConfigurationError(
+        "CTXKIT", f"must be a dict, not {declared!r}", 'Write CTXKIT = {"FLUSH_MODE": "auto"}.'
+    )
+
+
+def _arguments(declared: Mapping[str, object]) -> dict[str, Any]:
+    return {
+        setting.argument: declared[setting.key]
+        for setting in SETTINGS
+        if setting.argument is not None and setting.key in declared
+    }
+
+
+def _refusal(setting: Setting, value: object) -> list[ConfigurationError]:
+    """Return why ``value`` is refused, if it is, in the words of the setting."""
+    name = f'CTXKIT["{setting.key}"]'
+    if setting.key == "TRUST_REQUEST_ID" and not isinstance(value, bool):
+        return [ConfigurationError(name, f"must be a bool, not {value!r}", "Write True or False.")]
+    try:
+        if setting.argument is None:
+            _paths(value)
+        else:
+            BoundaryOptions.resolve(**{setting.argument: value}, environ={})
+    except ConfigurationError as error:
+        return [ConfigurationError(name, error.problem, error.fix)]
+    return []
+
+
+def _unknown(key: object) -> ConfigurationError:
+    close = get_close_matches(str(key).upper(), _KEYS, n=1)
+    return ConfigurationError(
+        f'CTXKIT["{key}"]',
+        "is not a setting of ctxkit",
+        f"Did you mean {close[0]}?" if close else f"Known are {', '.join(_KEYS)}.",
+    )
+
+
+def _paths(value: object) -> list[tuple[str, str]]:
+    if isinstance(value, (list, tuple)):
+        return [_split(path) for path in cast("list[object]", value)]
+    raise _not_a_path(value)
+
+
+def _split(path: object) -> tuple[str, str]:
+    if isinstance(path, str) and all(part.isidentifier() for part in path.split(".")):
+        module, _, name = path.rpartition(".")
+        if module:
+            return module, name
+    raise _not_a_path(path)
+
+
+def _not_a_path(value: object) -> ConfigurationError:
+    return ConfigurationError(
+        'CTXKIT["ADOPT"]',
+        f"must be a list of dotted paths, not {value!r}",
+        'Write it like ["package.module.name"].',
+    )
+
+
+def _forget(*, setting: str, **_: object) -> None:
+    global _options  # noqa: PLW0603 - as above
+    if setting == "CTXKIT":
+        _options = None
+
+
+setting_changed.connect(_forget, dispatch_uid="ctxkit.django.conf")

@@ -1,0 +1,119 @@
+"""The boundary around Django's own handlers, outside everything that wraps them.
+
+``MIDDLEWARE`` cannot hold a response for its telemetry: OpenTelemetry's middleware puts
+itself in front of every other one, and Sentry wraps ``WSGIHandler.__call__`` and
+``ASGIHandler.__call__`` on their classes. So the one handler that is being built gets a
+class of its own. Its ``__call__`` goes before whatever the class above has at the time of
+the call, no matter when that was patched.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextvars import copy_context
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.base import BaseHandler
+from django.core.handlers.wsgi import WSGIHandler
+
+from ctxkit.boundary import cross_asgi, cross_wsgi
+from ctxkit.django import conf
+from ctxkit.django.holders import CELL, RequestCell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from contextvars import Context
+    from types import FrameType
+
+
+class _WSGICrossing(WSGIHandler):
+    ctxkit_baseline: Context
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        cell = environ[CELL] = RequestCell()
+        return cross_wsgi(
+            super().__call__,
+            environ,
+            start_response,
+            conf.options(),
+            cell.values(),
+            baseline=self.ctxkit_baseline,
+        )
+
+
+class _ASGICrossing(ASGIHandler):
+    ctxkit_baseline: Context
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan" and _is_stock(type(self)):
+            await cross_asgi(_lifespan, scope, receive, send, conf.options())
+            return
+        cell = scope[CELL] = RequestCell()
+        await cross_asgi(
+            super().__call__,
+            scope,
+            receive,
+            send,
+            conf.options(),
+            cell.values(),
+            baseline=self.ctxkit_baseline,
+        )
+
+
+async def _lifespan(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Speak ASGI's lifespan protocol, which Django refuses.
+
+    Servers that end without ``atexit`` (uvicorn) announce their end in it, and nowhere else.
+    """
+    while True:
+        event = (await receive())["type"]
+        await send({"type": f"{event}.complete"})
+        if event == "lifespan.shutdown":
+            return
+
+
+def _is_stock(kind: type) -> bool:
+    """Return whether it is Django's own ``__call__`` that ours goes before."""
+    above = kind.__mro__[kind.__mro__.index(_ASGICrossing) + 1 :]
+    return next(each for each in above if "__call__" in vars(each)) is ASGIHandler
+
+
+_CROSSINGS = (_WSGICrossing, _ASGICrossing)
+
+
+def cross_handler(handler: BaseHandler) -> None:
+    """Put the boundary around ``handler`` itself; its class stays as it is.
+
+    Nothing happens to a handler that is crossed already, nor to one that serves neither
+    WSGI nor ASGI (the test client's).
+    """
+    crossed = _crossed(type(handler))
+    if crossed is not None:
+        handler.__class__ = crossed
+        handler.ctxkit_baseline = copy_context()
+
+
+@cache
+def _crossed(kind: type[BaseHandler]) -> type[BaseHandler] | None:
+    if issubclass(kind, _CROSSINGS):
+        return None
+    for crossing in _CROSSINGS:
+        if issubclass(kind, crossing.__base__):
+            # Django's signals name the handler's class as their sender: it says what it
+            # said before.
+            return type(kind.__name__, (crossing, kind), {"__class__": property(lambda _: kind)})
+    return None
+
+
+def handler_being_built() -> BaseHandler | None:
+    """Return the handler whose ``load_middleware`` is calling us, or None."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - Django hands us no handler
+    while frame is not None:
+        if frame.f_code.co_name == "load_middleware":
+            handler = frame.f_locals.get("self")
+            if isinstance(handler, BaseHandler):
+                return handler
+        frame = frame.f_back
+    return None

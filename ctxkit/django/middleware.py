@@ -1,0 +1,116 @@
+"""The line in ``MIDDLEWARE``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+
+from ctxkit.boundary import CROSSING, Crossing
+from ctxkit.context.stepping import aiterate_in, iterate_in, run_coroutine_in
+from ctxkit.django import conf
+from ctxkit.django.handlers import cross_handler, handler_being_built
+from ctxkit.django.holders import CELL, RequestCell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
+
+
+class ContextMiddleware:
+    """Give each request its frame, and hold its response until its telemetry landed.
+
+    ``MIDDLEWARE = ["ctxkit.django.ContextMiddleware", ...]`` is all there is to do, under
+    WSGI and under ASGI. Put it first: middleware in front of it does not see the request
+    and its user in the frame.
+
+    When Django builds a handler from ``MIDDLEWARE``, this puts the boundary around that
+    whole handler: around every middleware, the sending of the response and its closing,
+    and around what Sentry and OpenTelemetry wrapped, before or after. For each request
+    only the request is noted down. Inside, ``ctxkit.get("request_id")``, ``"method"``,
+    ``"path"``, ``"protocol"``, ``"route"``, ``"request"`` and ``"user"`` (a
+    :class:`~ctxkit.django.UserHolder`) say what is known.
+
+    Args:
+        get_response: The next middleware, as Django gives it.
+
+    Raises:
+        ConfigurationError: ``CTXKIT``, or an environment variable, cannot be used.
+        AdoptionError: ``CTXKIT["ADOPT"]`` names what cannot be adopted.
+
+    Context:
+        The frame lives until the body was sent and the response was closed. Where no
+        server runs (``django.test.Client``) there is no boundary: the frame is opened
+        here, streaming bodies keep it, nothing is flushed, and what the request set is
+        gone when the client returns.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        conf.options()
+        conf.adopt_declared()
+        self.get_response = get_response
+        self._is_async = iscoroutinefunction(get_response)
+        if self._is_async:
+            markcoroutinefunction(self)
+        handler = handler_being_built()
+        if handler is not None:
+            cross_handler(handler)
+
+    def __call__(self, request: HttpRequest) -> Any:
+        """Note down the request and pass it on: a response, or an awaitable of one."""
+        # No coroutine of our own: under ASGI the next one's is returned as it is.
+        cell = getattr(request, "scope", request.META).get(CELL)
+        if cell is None:
+            return self._aalone(request) if self._is_async else self._alone(request)
+        cell.request = request
+        return self.get_response(request)
+
+    def _alone(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer without a boundary around us."""
+        crossing = _opened(request)
+        try:
+            return _finished(crossing.run(self.get_response, request), crossing)
+        finally:
+            crossing.leave()
+
+    async def _aalone(self, request: HttpRequest) -> HttpResponseBase:
+        crossing = _opened(request)
+        try:
+            steps = crossing.run(self.get_response, request)
+            return _finished(await run_coroutine_in(crossing.context, steps), crossing)
+        finally:
+            crossing.leave()
+
+
+def _opened(request: HttpRequest) -> Crossing:
+    """Open the crossing that the handler would have opened for this request."""
+    options = conf.options()
+    known: dict[str, object] = {
+        "method": request.method,
+        "path": request.path,
+        "protocol": "http",
+    }
+    inbound = request.META.get(options.environ_name) if options.environ_name else None
+    crossing = Crossing(
+        request.META, options, known, inbound, RequestCell(request).values(), baseline=None
+    )
+    # For RequestIdFilter: Django logs a 404 when the middlewares are through.
+    request.META[CROSSING] = crossing
+    return crossing
+
+
+def _finished(response: HttpResponseBase, crossing: Crossing) -> HttpResponseBase:
+    """Put the request's id on ``response``, and keep its body in the frame."""
+    header = crossing.options.request_id_header
+    if header is not None:
+        response.headers.setdefault(header, crossing.request_id)
+    if response.streaming:
+        streaming: Any = response
+        step: Any = aiterate_in if streaming.is_async else iterate_in
+        streaming.streaming_content = step(crossing.context, streaming.streaming_content)
+    return response

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import pickle
+
+import pytest
+from django.test import override_settings
+
+from ctxkit.django import conf
+from ctxkit.exceptions import ConfigurationError
+
+
+def test_options_without_settings_are_the_defaults() -> None:
+    options = conf.options()
+    assert options.request_id_header == "X-Request-ID"
+    assert options.trust_request_id is True
+    assert options.timeout is None
+
+
+def test_options_are_read_once_until_the_setting_changes() -> None:
+    before = conf.options()
+    assert conf.options() is before
+    with override_settings(CTXKIT={"FLUSH_MODE": "always", "FLUSH_TIMEOUT": 0.25}):
+        assert conf.options().mode == "always"
+        assert conf.options().timeout == 0.25
+    assert conf.options().mode == before.mode
+
+
+def test_options_fall_back_to_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CTXKIT_FLUSH_MODE", "idle")
+    monkeypatch.setenv("CTXKIT_FLUSH_TIMEOUT", "3")
+    with override_settings(CTXKIT={"FLUSH_TIMEOUT": 1.5}):
+        assert conf.options().mode == "idle"
+        assert conf.options().timeout == 1.5
+
+
+@pytest.mark.parametrize(
+    ("declared", "named", "said"),
+    [
+        ({"FLUSH_MODE": "sometimes"}, 'CTXKIT["FLUSH_MODE"]', "'sometimes'"),
+        ({"FLUSH_TIMEOUT": -1}, 'CTXKIT["FLUSH_TIMEOUT"]', "-1"),
+        ({"FLUSH_TIMEOUT": "soon"}, 'CTXKIT["FLUSH_TIMEOUT"]', "'soon'"),
+        ({"REQUEST_ID_HEADER": "X Request"}, 'CTXKIT["REQUEST_ID_HEADER"]', "'X Request'"),
+        ({"TRUST_REQUEST_ID": "no"}, 'CTXKIT["TRUST_REQUEST_ID"]', "Write True or False."),
+        ({"ADOPT": "package.state"}, 'CTXKIT["ADOPT"]', "must be a list"),
+        ({"ADOPT": ["state"]}, 'CTXKIT["ADOPT"]', "'state'"),
+        ({"ADOPT": [7]}, 'CTXKIT["ADOPT"]', "7"),
+        ({"FLUSH_MOD": "auto"}, 'CTXKIT["FLUSH_MOD"]', "Did you mean FLUSH_MODE?"),
+        ({"QUX": 1}, 'CTXKIT["QUX"]', "Known are FLUSH_MODE"),
+        ({1: 2}, 'CTXKIT["1"]', "is not a setting"),
+        ([], "CTXKIT", "must be a dict"),
+    ],
+)
+def test_options_of_a_bad_setting_name_it_and_the_fix(
+    declared: object, named: str, said: str
+) -> None:
+    with override_settings(CTXKIT=declared):
+        with pytest.raises(ConfigurationError) as caught:
+            conf.options()
+        [problem] = conf.problems()
+    assert caught.value.setting == problem.setting == named
+    assert said in str(problem)
+    assert str(pickle.loads(pickle.dumps(problem))) == str(problem)
+
+
+def test_problems_are_reported_together() -> None:
+    with override_settings(CTXKIT={"FLUSH_MODE": 1, "FLUSH_TIMEOUT": "x", "BLAH": 1}):
+        named = [problem.setting for problem in conf.problems()]
+    assert named == ['CTXKIT["BLAH"]', 'CTXKIT["FLUSH_MODE"]', 'CTXKIT["FLUSH_TIMEOUT"]']
+
+
+def test_problems_name_a_bad_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CTXKIT_FLUSH_MODE", "sometimes")
+    with override_settings(CTXKIT={}):
+        [problem] = conf.problems()
+        assert problem.setting == "CTXKIT_FLUSH_MODE"
+    with override_settings(CTXKIT={"FLUSH_MODE": "never"}):
+        assert conf.problems() == []
+
+
+def test_settings_table_describes_every_key_once() -> None:
+    keys = [setting.key for setting in conf.SETTINGS]
+    assert len(keys) == len(set(keys))
+    assert all(setting.summary.endswith(".") for setting in conf.SETTINGS)
