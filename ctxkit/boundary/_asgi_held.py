@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from asyncio import CancelledError, Task, get_running_loop, wait
+from asyncio import CancelledError, get_running_loop
 from typing import TYPE_CHECKING, Any, Final, final
 
+from ctxkit.boundary._ending import Ending
+from ctxkit.boundary._shielded import finished, flush_shielded
 from ctxkit.boundary.completion import Completion
 from ctxkit.boundary.crossing import ABANDONED_TIMEOUT, CLOSED, Crossing
 from ctxkit.context._current import CURRENT
 from ctxkit.context.stepping import run_coroutine_in
-from ctxkit.flushing import aflush, flush
+from ctxkit.flushing import flush
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop, Future
-    from collections.abc import Coroutine, Generator
+    from asyncio import Task
 
     from ctxkit.boundary._asgi_types import ASGIApp, Message, Receive, Scope, Send
 
@@ -52,7 +53,7 @@ class _Held:
     __slots__ = (
         "_completion",
         "_crossing",
-        "_ended",
+        "_ending",
         "_events",
         "_late",
         "_loop",
@@ -61,7 +62,6 @@ class _Held:
         "_send",
         "_timer",
         "_trailers",
-        "_waiting",
     )
 
     def __init__(self, crossing: Crossing, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,14 +69,13 @@ class _Held:
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._loop: AbstractEventLoop = get_running_loop()
+        self._loop = get_running_loop()
         self._completion: Completion | None = Completion()
         self._trailers = False
         # From the event on that completes the response for the client.
         self._events: list[Message] | None = None
         # The application has sent its last event, which may be later.
-        self._ended = False
-        self._waiting: set[Future[None]] = set()
+        self._ending = Ending()
         self._timer: Any = None
         self._late: Task[None] | None = None
         extensions = scope.get("extensions")
@@ -99,10 +98,7 @@ class _Held:
             ends = self._ends(message)
         events.append(message)
         if ends:
-            self._ended = True
-            for gate in self._waiting:
-                if not gate.done():
-                    gate.set_result(None)
+            self._ending.reach()
 
     async def receive(self) -> Message:
         """Return the server's next event, or at once that there is none after the end.
@@ -110,8 +106,8 @@ class _Held:
         Servers say "disconnect" once a response is out. An application that waits for that,
         before it returns, would wait for ever: its response is here.
         """
-        if not self._ended:
-            message = await _UntilEnd(self)
+        if not self._ending.reached:
+            message = await self._ending.event_before(self._receive)
             if message is not None:
                 return message
         if self._scope["type"] == "websocket":
@@ -125,18 +121,18 @@ class _Held:
             self._timer.cancel()
         interruption = None
         if self._late is not None:
-            interruption = await _finished(self._late)
+            interruption = await finished(self._late)
         if must_land:
-            interruption = await _finished(self._loop.create_task(self._flush(reason)))
+            interruption = await self._flush(reason) or interruption
         await self._release()
         if interruption is not None and reason == "response":
             raise interruption
 
-    async def _flush(self, reason: str) -> None:
-        budget = self._crossing.budget(self._scope)
+    async def _flush(self, reason: str) -> CancelledError | None:
+        budget = self._crossing.budget()
         if reason == "cancelled":
             budget = min(budget, ABANDONED_TIMEOUT)
-        await aflush(budget, reason=reason)
+        return await flush_shielded(budget, reason)
 
     async def _release(self) -> None:
         """Send what was held, in order, and hold nothing from now on."""
@@ -182,76 +178,3 @@ class _Held:
         if kind == "websocket.http.response.body":
             return not message.get("more_body")
         return bool(kind == "websocket.close")
-
-
-@final
-class _UntilEnd:
-    """Await the server's ``receive()``, or None once the application has ended.
-
-    The server's coroutine is stepped by hand, not made a task: Starlette's
-    ``is_disconnected()`` cancels a receive at its first suspension, and what is there
-    already has to come without one.
-    """
-
-    __slots__ = ("_held",)
-
-    def __init__(self, held: _Held) -> None:
-        self._held = held
-
-    def __await__(self) -> Generator[Any, None, Message | None]:
-        held = self._held
-        steps: Coroutine[Any, None, Message] = _receiving(held._receive)  # noqa: SLF001 - one class in two
-        error: BaseException | None = None
-        while True:
-            try:
-                awaited = steps.send(None) if error is None else steps.throw(error)
-            except StopIteration as done:
-                message: Message = done.value
-                return message
-            error = None
-            gate: Future[None] | None = None
-            try:
-                if awaited is None:  # asyncio.sleep(0)
-                    yield None
-                else:
-                    gate = self._gate(awaited)
-                    yield from gate
-            except BaseException as interruption:  # noqa: BLE001 - goes on into the server's coroutine
-                # What asyncio does with the awaited future of a task that is cancelled.
-                if gate is not None and isinstance(interruption, CancelledError):
-                    awaited.cancel()
-                error = interruption
-            finally:
-                held._waiting.discard(gate)  # noqa: SLF001
-            if held._ended and error is None and not (awaited is None or awaited.done()):  # noqa: SLF001
-                steps.close()
-                return None
-
-    def _gate(self, awaited: Any) -> Future[None]:
-        """Return a future that is done with ``awaited`` or with the response."""
-        held = self._held
-        gate: Future[None] = held._loop.create_future()  # noqa: SLF001
-
-        def open_gate(_: object) -> None:
-            if not gate.done():
-                gate.set_result(None)
-
-        awaited._asyncio_future_blocking = False  # noqa: SLF001 - how a task takes over a future
-        awaited.add_done_callback(open_gate)
-        held._waiting.add(gate)  # noqa: SLF001
-        return gate
-
-
-async def _receiving(receive: Receive) -> Message:
-    return await receive()
-
-
-async def _finished(task: Task[None]) -> CancelledError | None:
-    """Wait until ``task`` is over, cancelled or not; return what interrupted the waiting."""
-    interruption = None
-    while not task.done():
-        try:
-            await wait((task,))
-        except CancelledError as error:
-            interruption = error
-    return interruption

@@ -115,19 +115,22 @@ async def cross_asgi(  # noqa: PLR0913, PLR0917 - ASGI's own three, and ours
     if protocol == "http":
         known["method"] = scope["method"]
     inbound = _inbound(scope, options.wire_name) if options.wire_name else None
-    crossing = scope[CROSSING] = Crossing(options, known, inbound, values, baseline)
+    crossing = scope[CROSSING] = Crossing(scope, options, known, inbound, values, baseline)
     if options.wire_name:
         send = _stamping(send, options.wire_name, crossing.request_id.encode())
     if options.mode is not FlushMode.NEVER:
-        from ctxkit.boundary._asgi_held import cross_held  # noqa: PLC0415 - brings asyncio
+        # Not before here: these two bring asyncio.
+        from ctxkit.boundary._asgi_held import cross_held  # noqa: PLC0415
+        from ctxkit.boundary._shielded import asyncio_runs  # noqa: PLC0415
 
-        await cross_held(app, scope, receive, send, crossing)
-        return
+        if asyncio_runs():
+            await cross_held(app, scope, receive, send, crossing)
+            return
     context = crossing.context
     try:
         await run_coroutine_in(context, crossing.run(app, scope, receive, send))
     finally:
-        crossing.open = False
+        crossing.leave()
         context.run(CURRENT.set, CLOSED)
 
 
@@ -143,7 +146,7 @@ def _stamping(send: Send, name: bytes, value: bytes) -> Send:
 
     def stamped(message: Message) -> Awaitable[None]:
         if message["type"] in _WITH_HEADERS:
-            headers = list(message.get("headers") or ())
+            headers: list[tuple[bytes, bytes]] = list(message.get("headers") or ())
             for field, _ in headers:
                 if field.lower() == name:
                     break

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from contextvars import Context, copy_context
-from time import monotonic
 from typing import TYPE_CHECKING, Final, final
 
 from ctxkit.boundary.holding import IN_FLIGHT
 from ctxkit.boundary.options import FlushMode
 from ctxkit.boundary.request_id import chosen_id
-from ctxkit.context import NO_FRAME, Frame
+from ctxkit.context import NO_FRAME, Deadline, Frame
 from ctxkit.context._current import CURRENT
 from ctxkit.flushing import prepare
 from ctxkit.flushing.budget import (
@@ -47,6 +46,7 @@ class Crossing:
     """Stand for one request from its first byte to its last.
 
     Args:
+        carrier: The environ or the scope, in which adapters leave the host's deadline.
         options: What was chosen at this boundary.
         known: What the protocol tells: method, path, ...
         inbound_id: The value of the request id header, or None.
@@ -68,10 +68,11 @@ class Crossing:
         open: Whether it is still running.
     """
 
-    __slots__ = ("_started", "context", "frame", "open", "options", "request_id")
+    __slots__ = ("context", "frame", "open", "options", "request_id")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - called in two places, once per request
         self,
+        carrier: Mapping[str, object],
         options: BoundaryOptions,
         known: dict[str, object],
         inbound_id: str | None,
@@ -98,7 +99,11 @@ class Crossing:
             IN_FLIGHT.prepared = True
             prepare()
         if options.mode is not FlushMode.NEVER:
-            self._started = monotonic()
+            remaining = remaining_in(carrier)
+            if remaining is None:
+                remaining = remaining_on_cloud_run(0.0)
+            if remaining is not None:
+                self.frame.deadline = Deadline.after(remaining)
             if options.mode is FlushMode.IDLE:
                 IN_FLIGHT.enter()
 
@@ -115,19 +120,21 @@ class Crossing:
         mode = self.options.mode
         return mode is FlushMode.ALWAYS or (mode is FlushMode.IDLE and IN_FLIGHT.leave())
 
-    def budget(self, carrier: Mapping[str, object]) -> float:
-        """Return the seconds that a flush may take: the user's, or less if the host has less.
+    def budget(self) -> float:
+        """Return the seconds that a flush may take: the user's, or what the host leaves."""
+        return budget(self.options.timeout, self.frame.deadline)
 
-        Args:
-            carrier: The environ or the scope.
-        """
-        timeout = self.options.timeout
-        if timeout is None:
-            timeout = default_timeout()
-        remaining = remaining_in(carrier)
-        if remaining is None:
-            remaining = remaining_on_cloud_run(monotonic() - self._started)
-        return affordable(timeout, remaining)
+
+def budget(timeout: float | None, deadline: Deadline | None) -> float:
+    """Return the seconds that a flush may take.
+
+    Args:
+        timeout: What the user allows; None for the default.
+        deadline: When the host ends the request; None where it does not.
+    """
+    if timeout is None:
+        timeout = default_timeout()
+    return affordable(timeout, None if deadline is None else deadline.remaining())
 
 
 def _framed(frame: Frame, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -102,9 +102,13 @@ def cross_wsgi(  # noqa: PLR0913 - WSGI's own two, and ours
     path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     if not path.isascii():  # PEP 3333: bytes in the disguise of latin-1
         path = path.encode("latin-1").decode("utf-8", "replace")
-    known = {"method": environ["REQUEST_METHOD"], "path": path, "protocol": "http"}
+    known: dict[str, object] = {
+        "method": environ["REQUEST_METHOD"],
+        "path": path,
+        "protocol": "http",
+    }
     inbound = environ.get(options.environ_name) if options.environ_name else None
-    crossing = environ[CROSSING] = Crossing(options, known, inbound, values, baseline)
+    crossing = environ[CROSSING] = Crossing(environ, options, known, inbound, values, baseline)
     response = _Response(crossing, environ, start_response)
     try:
         body = crossing.run(app, environ, response.start)
@@ -172,7 +176,7 @@ class _Response:
 
     def carrying(self, body: Iterable[bytes]) -> Iterable[bytes]:
         """Return what the server gets for ``body``: itself, a list or this object."""
-        if type(body) is list or type(body) is tuple or self._is_file(body):
+        if type(body) in (list, tuple) or self._is_file(body):
             # Nothing more is going to happen in the application, and nothing has left.
             self.settle("response")
             return body
@@ -220,7 +224,7 @@ class _Response:
             except BaseException as error:  # noqa: BLE001 - raised by close(), where servers expect it
                 self._error = self._error or error
         if self._crossing.leave():
-            budget = self._crossing.budget(self._environ)
+            budget = self._crossing.budget()
             if reason == "disconnect":
                 budget = min(budget, ABANDONED_TIMEOUT)
             flush(budget, reason=reason)
