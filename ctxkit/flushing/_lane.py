@@ -8,6 +8,7 @@ from queue import SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, final
 
+from ctxkit.flushing.budget import DEFAULT_TIMEOUT
 from ctxkit.flushing.report import SinkOutcome, SinkResult, SinkStatus
 from ctxkit.flushing.sinks.opentelemetry import suppress_instrumentation
 
@@ -21,14 +22,16 @@ class Pass:
     """One run of a sink's flush, and the callers that share it.
 
     Attributes:
-        allowance: The most seconds that any of its callers waits.
+        allowance: The most seconds that any of its callers waits; 0.0 if none does.
         outcome: How it ended; None before that.
         finished: When it ended, on the monotonic clock.
+        before: The pass that ran when this one was asked for.
     """
 
-    __slots__ = ("allowance", "finished", "latches", "outcome")
+    __slots__ = ("allowance", "before", "finished", "latches", "outcome")
 
-    def __init__(self) -> None:
+    def __init__(self, before: Pass | None) -> None:
+        self.before = before
         self.allowance = 0.0
         self.outcome: SinkOutcome | None = None
         self.finished = 0.0
@@ -92,7 +95,7 @@ class Lane:
             due = self._queued
             refusal = None
             if due is None:
-                due = self._queued = Pass()
+                due = self._queued = Pass(running)
                 refusal = self._hand_over(due)
             due.allowance = max(due.allowance, allowance)
             due.latches.append(latch)
@@ -156,6 +159,11 @@ class Lane:
         self._finish(due, self._carry_out(due.allowance))
 
     def _finish(self, due: Pass, outcome: SinkOutcome) -> None:
+        before, due.before = due.before, None
+        earlier = None if before is None else before.outcome
+        if earlier is not None and earlier.status is SinkStatus.FAILED:
+            # It may have taken, and lost, what the callers of this one were waiting for.
+            outcome = earlier if outcome.status is not SinkStatus.FAILED else outcome
         with self._lock:
             due.outcome = outcome
             due.finished = monotonic()
@@ -168,7 +176,8 @@ class Lane:
     def _carry_out(self, allowance: float) -> SinkOutcome:
         try:
             suppress_instrumentation()
-            return _outcome(self.sink.flush(allowance))
+            # A sink that is given no time would not even begin.
+            return _outcome(self.sink.flush(allowance or DEFAULT_TIMEOUT))
         # A sink that raises SystemExit must end neither its thread nor, inline, its caller.
         except BaseException as error:  # noqa: BLE001
             return SinkOutcome(SinkStatus.FAILED, f"{type(error).__name__}: {error}")

@@ -150,12 +150,22 @@ class _Call:
             _tell(listener, report)
         return report
 
+    def abandon(self) -> None:
+        """Wait for nothing any more, and let nobody keep the latch."""
+        for lane, (due, _) in self.due.items():
+            self._leave(lane, due)
+
+    def _leave(self, lane: Lane, due: Pass | None) -> None:
+        if due is not None and self.latch is not None:
+            lane.leave(due, self.latch)
+
     def _result(self, lane: Lane, due: Pass | None, pending: int | None) -> SinkResult:
         outcome = None if due is None else due.outcome
         if due is None or outcome is None:
-            if due is not None and self.latch is not None:
-                lane.leave(due, self.latch)
+            self._leave(lane, due)
             detail = f"not done within {self.budget:g} s; it goes on in the background"
+            if self.budget == 0:
+                detail = "begun, and not waited for"
             seconds = monotonic() - self.started
             return SinkResult(lane.sink.name, SinkStatus.TIMEOUT, seconds, pending, detail)
         seconds = max(0.0, due.finished - self.started)
@@ -208,17 +218,21 @@ async def aflush(
 
     Raises:
         ConfigurationError: ``timeout`` is None and ``CTXKIT_FLUSH_TIMEOUT`` is unusable.
-        RuntimeError: Something is pending and there is no running asyncio loop.
 
     Safety:
-        Cancelling it ends the waiting, not the flush, which goes on in its threads.
+        Cancelling it ends the waiting, not the flush, which goes on in its threads. On
+        another event loop than asyncio's it blocks, as :func:`flush` does.
     """
     call = _Call(timeout, reason)
     if call.due:
-        from ctxkit.flushing._alatch import AsyncLatch  # noqa: PLC0415 - flush() needs no asyncio
+        from ctxkit.flushing._alatch import new_latch  # noqa: PLC0415 - flush() needs no asyncio
 
-        latch = AsyncLatch(len(call.due))
-        await latch.awaited(call.begin(latch))
+        latch = new_latch(len(call.due))
+        try:
+            await latch.awaited(call.begin(latch))
+        except BaseException:
+            call.abandon()
+            raise
     return call.report()
 
 

@@ -131,7 +131,7 @@ class RecordsSink:
         return SinkOutcome(SinkStatus.OK)
 
     def _inspect(self, processors: Any) -> None:
-        self._unknown = "" if isinstance(processors, tuple) else type(self._provider).__name__
+        self._unknown = "" if hasattr(processors, "__iter__") else type(self._provider).__name__
         self._batches = []
         if not self._unknown:
             self._look_at(processors)
@@ -165,7 +165,8 @@ class MetricsSink:
         self._provider = provider
         self._ledger = Ledger()
         self._consumer: Any = getattr(provider, "_measurement_consumer", None)
-        self._recorded = True
+        # What was recorded before we watched is unknown; nothing, if there is no meter yet.
+        self._recorded = getattr(provider, "_meters", None) != {}
         self._tapped = tap(self._consumer, "consume_measurement", self._around_measurement)
         self._seen: object = None
         self._readers: list[Any] = []
@@ -218,17 +219,12 @@ class MetricsSink:
         return consume_measurement
 
     def _inspect(self) -> None:
-        storages: Any = getattr(self._consumer, "_reader_storages", None)
+        storages = getattr(self._consumer, "_reader_storages", None)
         if storages is self._seen and storages is not None:
             return
         self._readers = []
-        self._unknown = ""
-        try:
-            readers: list[Any] = list(storages)
-        except TypeError:
-            self._unknown = type(self._provider).__name__
-            readers = []
-        for reader in readers:
+        self._unknown = "" if hasattr(storages, "keys") else type(self._provider).__name__
+        for reader in _keys(storages):
             if _names(reader) & _PULL_READERS:
                 continue
             self._readers.append(reader)
@@ -272,6 +268,10 @@ def _is_unbuffered(processor: Any) -> bool:
         if "force_flush" in vars(kind):
             return kind.__name__ in _UNBUFFERED and kind.__module__.startswith(_SDK)
     return False
+
+
+def _keys(mapping: Any) -> tuple[Any, ...]:
+    return tuple(mapping) if hasattr(mapping, "keys") else ()
 
 
 def _names(thing: object) -> set[str]:

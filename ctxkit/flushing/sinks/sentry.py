@@ -198,36 +198,52 @@ class SentrySink:
     def _watch(self) -> bool:
         """Have losses told to the ledger; False if the transport gives no chance."""
         ledger, transport = self._ledger, self._transport
-
-        def around_dropped(method: Callable[..., Any]) -> Callable[..., Any]:
-            def on_dropped_event(reason: str, *args: Any, **named: Any) -> Any:
-                if reason not in _COUNTED_DROPS:
-                    ledger.lose(reason)
-                return method(reason, *args, **named)
-
-            return on_dropped_event
-
-        def around_lost(method: Callable[..., Any]) -> Callable[..., Any]:
-            def record_lost_event(reason: str, *args: Any, **named: Any) -> Any:
-                if reason in _COUNTED_LOSSES:
-                    ledger.lose(reason)
-                return method(reason, *args, **named)
-
-            return record_lost_event
-
-        def around_capture(method: Callable[..., Any]) -> Callable[..., Any]:
-            def capture_envelope(*args: Any, **named: Any) -> Any:
-                try:
-                    return method(*args, **named)
-                finally:
-                    self._dirty = True  # afterwards: a flush just before has not seen it
-
-            return capture_envelope
-
-        if not self._queued and not tap(transport, "capture_envelope", around_capture):
+        if self._queued:
+            # Swallowed otherwise, and told to nobody where it is not the network's fault.
+            tap(transport, "_send_envelope", _around_send(ledger))
+        elif not tap(transport, "capture_envelope", self._around_capture):
             self._buffers = None
-        told = tap(transport, "record_lost_event", around_lost)
-        return tap(transport, "on_dropped_event", around_dropped) and told
+        told = tap(transport, "record_lost_event", _around_loss(ledger, _COUNTED_LOSSES))
+        return tap(transport, "on_dropped_event", _around_loss(ledger, None)) and told
+
+    def _around_capture(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def capture_envelope(*args: Any, **named: Any) -> Any:
+            try:
+                return method(*args, **named)
+            finally:
+                self._dirty = True  # afterwards: a flush just before has not seen it
+
+        return capture_envelope
+
+
+def _around_loss(
+    ledger: Ledger, counted: frozenset[str] | None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Have the reasons in ``counted`` told; None for those that are not counted elsewhere."""
+
+    def around(method: Callable[..., Any]) -> Callable[..., Any]:
+        def lose(reason: str, *args: Any, **named: Any) -> Any:
+            if reason not in _COUNTED_DROPS if counted is None else reason in counted:
+                ledger.lose(reason)
+            return method(reason, *args, **named)
+
+        return lose
+
+    return around
+
+
+def _around_send(ledger: Ledger) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def around(method: Callable[..., Any]) -> Callable[..., Any]:
+        def send_envelope(*args: Any, **named: Any) -> Any:
+            try:
+                return method(*args, **named)
+            except Exception as error:
+                ledger.lose(type(error).__name__)
+                raise
+
+        return send_envelope
+
+    return around
 
 
 def _is_queue_worker(worker: Any) -> bool:
