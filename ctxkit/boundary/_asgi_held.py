@@ -5,12 +5,11 @@ from __future__ import annotations
 from asyncio import CancelledError, get_running_loop
 from typing import TYPE_CHECKING, Any, Final, final
 
+from ctxkit.boundary._driving import drive
 from ctxkit.boundary._ending import Ending
-from ctxkit.boundary._shielded import finished, flush_shielded
+from ctxkit.boundary._shielded import asyncio_runs, finished, flush_shielded
 from ctxkit.boundary.completion import Completion
-from ctxkit.boundary.crossing import ABANDONED_TIMEOUT, CLOSED, Crossing
-from ctxkit.context._current import CURRENT
-from ctxkit.context.stepping import run_coroutine_in
+from ctxkit.boundary.crossing import ABANDONED_TIMEOUT, Crossing
 from ctxkit.flushing import flush
 
 if TYPE_CHECKING:
@@ -26,24 +25,35 @@ _BY_REFERENCE: Final = frozenset(("http.response.pathsend", "http.response.zeroc
 
 
 async def cross_held(
-    app: ASGIApp, scope: Scope, receive: Receive, send: Send, crossing: Crossing
+    crossing: Crossing, app: ASGIApp, scope: Scope, receive: Receive, send: Send
 ) -> None:
     """Run ``app`` and let its response end only when its telemetry has landed."""
+    if not asyncio_runs():
+        await _cross_unheld(crossing, app, scope, receive, send)
+        return
     held = _Held(crossing, scope, receive, send)
-    context = crossing.context
     try:
-        await run_coroutine_in(context, crossing.run(app, scope, held.receive, held.send))
+        await drive(crossing, app, scope, held.receive, held.send)
     except GeneratorExit:
         # Closed from outside, by a loop that ends: awaiting is not possible any more.
         if crossing.leave():
             flush(0, reason="cancelled")
         raise
     except BaseException as error:
-        context.run(CURRENT.set, CLOSED)
         await held.settle("cancelled" if isinstance(error, CancelledError) else "exception")
         raise
-    context.run(CURRENT.set, CLOSED)
     await held.settle("response")
+
+
+async def _cross_unheld(
+    crossing: Crossing, app: ASGIApp, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Flush after the response: what is left to do under trio."""
+    try:
+        await drive(crossing, app, scope, receive, send)
+    finally:
+        if crossing.leave():
+            flush(crossing.budget(), reason="response")
 
 
 @final

@@ -6,10 +6,9 @@ from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING
 
-from ctxkit.boundary.crossing import CLOSED, CROSSING, Crossing, lay_over
-from ctxkit.boundary.options import BoundaryOptions, FlushMode
-from ctxkit.context._current import CURRENT
-from ctxkit.context.stepping import run_coroutine_in
+from ctxkit.boundary._driving import drive
+from ctxkit.boundary.crossing import CROSSING, Crossing, lay_over
+from ctxkit.boundary.options import BoundaryOptions
 from ctxkit.flushing import aflush
 from ctxkit.lifecycle import run_shutdown
 
@@ -75,7 +74,7 @@ class ASGIMiddleware:
         await cross_asgi(self.app, scope, receive, send, self.options, baseline=self._baseline)
 
 
-async def cross_asgi(  # noqa: PLR0913, PLR0917 - ASGI's own three, and ours
+def cross_asgi(  # noqa: PLR0913, PLR0917 - ASGI's own three, and ours
     app: ASGIApp,
     scope: Scope,
     receive: Receive,
@@ -84,7 +83,7 @@ async def cross_asgi(  # noqa: PLR0913, PLR0917 - ASGI's own three, and ours
     values: Mapping[str, object] | None = None,
     *,
     baseline: Context | None = None,
-) -> None:
+) -> Awaitable[None]:
     """Run one connection of ``app`` as :class:`ASGIMiddleware` does.
 
     A boundary inside another one adds its ``values`` to the frame and passes through.
@@ -102,36 +101,24 @@ async def cross_asgi(  # noqa: PLR0913, PLR0917 - ASGI's own three, and ours
     """
     protocol = scope["type"]
     if protocol not in ("http", "websocket"):
-        if protocol == "lifespan":
-            send = _draining(send)
-        await app(scope, receive, send)
-        return
+        return app(scope, receive, _draining(send) if protocol == "lifespan" else send)
     outer = scope.get(CROSSING)
     if outer is not None and outer.open:
         lay_over(outer, values)
-        await app(scope, receive, send)
-        return
+        return app(scope, receive, send)
     known: dict[str, object] = {"path": scope["path"], "protocol": protocol}
     if protocol == "http":
         known["method"] = scope["method"]
-    inbound = _inbound(scope, options.wire_name) if options.wire_name else None
+    wire_name = options.wire_name
+    inbound = _inbound(scope, wire_name) if wire_name else None
     crossing = scope[CROSSING] = Crossing(scope, options, known, inbound, values, baseline)
-    if options.wire_name:
-        send = _stamping(send, options.wire_name, crossing.request_id.encode())
-    if options.mode is not FlushMode.NEVER:
-        # Not before here: these two bring asyncio.
-        from ctxkit.boundary._asgi_held import cross_held  # noqa: PLC0415
-        from ctxkit.boundary._shielded import asyncio_runs  # noqa: PLC0415
+    if wire_name:
+        send = _stamping(send, wire_name, crossing.request_id.encode())
+    if not options.holds:
+        return drive(crossing, app, scope, receive, send)
+    from ctxkit.boundary._asgi_held import cross_held  # noqa: PLC0415 - brings asyncio
 
-        if asyncio_runs():
-            await cross_held(app, scope, receive, send, crossing)
-            return
-    context = crossing.context
-    try:
-        await run_coroutine_in(context, crossing.run(app, scope, receive, send))
-    finally:
-        crossing.leave()
-        context.run(CURRENT.set, CLOSED)
+    return cross_held(crossing, app, scope, receive, send)
 
 
 def _inbound(scope: Scope, wanted: bytes) -> str | None:

@@ -19,13 +19,9 @@ from ctxkit.flushing.budget import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import ParamSpec, TypeVar
+    from collections.abc import Mapping
 
     from ctxkit.boundary.options import BoundaryOptions
-
-    P = ParamSpec("P")
-    T = TypeVar("T")
 
 #: Where an environ or a scope keeps its crossing, for boundaries further in.
 CROSSING: Final = "ctxkit.crossing"
@@ -95,10 +91,11 @@ class Crossing:
         else:
             self.context = Context() if baseline is None else baseline.copy()
             self.frame = Frame(known)
+        self.context.run(CURRENT.set, self.frame)
         if not IN_FLIGHT.prepared:
             IN_FLIGHT.prepared = True
             prepare()
-        if options.mode is not FlushMode.NEVER:
+        if options.holds:
             remaining = remaining_in(carrier)
             if remaining is None:
                 remaining = remaining_on_cloud_run(0.0)
@@ -107,18 +104,15 @@ class Crossing:
             if options.mode is FlushMode.IDLE:
                 IN_FLIGHT.enter()
 
-    def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call ``function`` in the context of the request, with the frame on top."""
-        return self.context.run(_framed, self.frame, function, *args, **kwargs)
-
     def leave(self) -> bool:
         """Note that the application has returned; return whether its telemetry must land now.
 
         To be called exactly once.
         """
         self.open = False
-        mode = self.options.mode
-        return mode is FlushMode.ALWAYS or (mode is FlushMode.IDLE and IN_FLIGHT.leave())
+        if self.options.mode is FlushMode.IDLE:
+            return IN_FLIGHT.leave()
+        return self.options.holds
 
     def budget(self) -> float:
         """Return the seconds that a flush may take: the user's, or what the host leaves."""
@@ -135,11 +129,6 @@ def budget(timeout: float | None, deadline: Deadline | None) -> float:
     if timeout is None:
         timeout = default_timeout()
     return affordable(timeout, None if deadline is None else deadline.remaining())
-
-
-def _framed(frame: Frame, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    CURRENT.set(frame)
-    return function(*args, **kwargs)
 
 
 def lay_over(crossing: Crossing, values: Mapping[str, object] | None) -> None:

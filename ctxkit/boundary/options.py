@@ -51,6 +51,7 @@ class BoundaryOptions:
 
     __slots__ = (
         "environ_name",
+        "holds",
         "mode",
         "request_id_header",
         "timeout",
@@ -62,6 +63,8 @@ class BoundaryOptions:
     timeout: float | None
     request_id_header: str | None
     trust_request_id: bool
+    #: Whether any response is held.
+    holds: bool
     #: The header as ASGI spells it, and as WSGI does; empty where there is none.
     wire_name: bytes
     environ_name: str
@@ -80,6 +83,7 @@ class BoundaryOptions:
             ("timeout", timeout),
             ("request_id_header", request_id_header),
             ("trust_request_id", trust_request_id),
+            ("holds", mode is not FlushMode.NEVER),
             ("wire_name", header.lower().encode()),
             ("environ_name", header and "HTTP_" + header.upper().replace("-", "_")),
         ):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, final
 
 from ctxkit.boundary.completion import Completion
 from ctxkit.boundary.crossing import ABANDONED_TIMEOUT, CROSSING, Crossing, lay_over
-from ctxkit.boundary.options import BoundaryOptions, FlushMode
+from ctxkit.boundary.options import BoundaryOptions
 from ctxkit.context.stepping import iterate_in
 from ctxkit.flushing import flush
 
@@ -111,7 +111,7 @@ def cross_wsgi(  # noqa: PLR0913 - WSGI's own two, and ours
     crossing = environ[CROSSING] = Crossing(environ, options, known, inbound, values, baseline)
     response = _Response(crossing, environ, start_response)
     try:
-        body = crossing.run(app, environ, response.start)
+        body = crossing.context.run(app, environ, response.start)
     except BaseException:
         response.settle("exception")
         raise
@@ -141,8 +141,7 @@ class _Response:
         self._start_response = start_response
         # The application's iterable, stepped in the context of the request.
         self._body: SteppedIterator[bytes, None] | None = None
-        holds = crossing.options.mode is not FlushMode.NEVER
-        self._completion = Completion() if holds else None
+        self._completion = Completion() if crossing.options.holds else None
         # What is left for the server to fetch once the response was settled.
         self._held: Iterator[bytes] = iter(())
         # What the application raised when its response was complete; raised by close().
