@@ -14,9 +14,7 @@ from ctxkit.django.middleware import ContextMiddleware
 from ctxkit.exceptions import AdoptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from django.apps import AppConfig
+    from collections.abc import Iterator
 
 
 class Check(NamedTuple):
@@ -78,7 +76,7 @@ FOREIGN_CTXKIT = Check(
 CHECKS = (BAD_SETTING, NOT_ADOPTABLE, NO_MIDDLEWARE, TWICE, FOREIGN_CTXKIT)
 
 
-def check_settings(app_configs: Sequence[AppConfig] | None, **_: object) -> list[CheckMessage]:
+def check_settings(*_: object, **__: object) -> list[CheckMessage]:
     """Check ``CTXKIT`` and the environment variables behind it."""
     found = [
         BAD_SETTING.message(problem.setting, problem.problem, hint=problem.fix)
@@ -94,7 +92,7 @@ def _adoptions() -> Iterator[CheckMessage]:
         yield NOT_ADOPTABLE.message(error)
 
 
-def check_middleware(app_configs: Sequence[AppConfig] | None, **_: object) -> list[CheckMessage]:
+def check_middleware(*_: object, **__: object) -> list[CheckMessage]:
     """Check that ``ContextMiddleware``, or a subclass, is in ``MIDDLEWARE`` once."""
     count = sum(map(_is_ours, settings.MIDDLEWARE))
     if count == 0:
@@ -110,7 +108,7 @@ def _is_ours(path: str) -> bool:
     return isinstance(middleware, type) and issubclass(middleware, ContextMiddleware)
 
 
-def check_distributions(app_configs: Sequence[AppConfig] | None, **_: object) -> list[CheckMessage]:
+def check_distributions(*_: object, **__: object) -> list[CheckMessage]:
     """Check that the unrelated distribution named ``ctxkit`` is not installed over ours."""
     try:
         return [FOREIGN_CTXKIT.message(distribution("ctxkit").version)]

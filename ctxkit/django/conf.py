@@ -148,7 +148,8 @@ def _refusal(setting: Setting, value: object) -> list[ConfigurationError]:
         if setting.argument is None:
             _paths(value)
         else:
-            BoundaryOptions.resolve(**{setting.argument: value}, environ={})
+            argument: dict[str, Any] = {setting.argument: value}
+            BoundaryOptions.resolve(**argument, environ={})
     except ConfigurationError as error:
         return [ConfigurationError(name, error.problem, error.fix)]
     return []

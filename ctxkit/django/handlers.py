@@ -23,15 +23,17 @@ from ctxkit.django import conf
 from ctxkit.django.holders import CELL, RequestCell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from contextvars import Context
     from types import FrameType
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+    from ctxkit.boundary._asgi_types import Receive, Scope, Send
 
 
 class _WSGICrossing(WSGIHandler):
     ctxkit_baseline: Context
 
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
         cell = environ[CELL] = RequestCell()
         return cross_wsgi(
             super().__call__,
@@ -46,13 +48,14 @@ class _WSGICrossing(WSGIHandler):
 class _ASGICrossing(ASGIHandler):
     ctxkit_baseline: Context
 
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
         if scope["type"] == "lifespan" and _is_stock(type(self)):
             await cross_asgi(_lifespan, scope, receive, send, conf.options())
             return
         cell = scope[CELL] = RequestCell()
+        app: Any = super().__call__
         await cross_asgi(
-            super().__call__,
+            app,
             scope,
             receive,
             send,
@@ -62,7 +65,7 @@ class _ASGICrossing(ASGIHandler):
         )
 
 
-async def _lifespan(scope: dict[str, Any], receive: Any, send: Any) -> None:
+async def _lifespan(_: Scope, receive: Receive, send: Send) -> None:
     """Speak ASGI's lifespan protocol, which Django refuses.
 
     Servers that end without ``atexit`` (uvicorn) announce their end in it, and nowhere else.
@@ -80,7 +83,7 @@ def _is_stock(kind: type) -> bool:
     return next(each for each in above if "__call__" in vars(each)) is ASGIHandler
 
 
-_CROSSINGS = (_WSGICrossing, _ASGICrossing)
+_CROSSINGS: dict[type, type] = {WSGIHandler: _WSGICrossing, ASGIHandler: _ASGICrossing}
 
 
 def cross_handler(handler: BaseHandler) -> None:
@@ -89,27 +92,29 @@ def cross_handler(handler: BaseHandler) -> None:
     Nothing happens to a handler that is crossed already, nor to one that serves neither
     WSGI nor ASGI (the test client's).
     """
-    crossed = _crossed(type(handler))
+    kind: type = type(handler)
+    crossed = _crossed(kind)
     if crossed is not None:
         handler.__class__ = crossed
-        handler.ctxkit_baseline = copy_context()
+        vars(handler)["ctxkit_baseline"] = copy_context()
 
 
 @cache
-def _crossed(kind: type[BaseHandler]) -> type[BaseHandler] | None:
-    if issubclass(kind, _CROSSINGS):
-        return None
-    for crossing in _CROSSINGS:
-        if issubclass(kind, crossing.__base__):
-            # Django's signals name the handler's class as their sender: it says what it
-            # said before.
-            return type(kind.__name__, (crossing, kind), {"__class__": property(lambda _: kind)})
+def _crossed(kind: type) -> Any:
+    """Return the class that crosses around ``kind``; None where there is nothing to do."""
+    for stock, crossing in _CROSSINGS.items():
+        if issubclass(kind, stock):
+            # Django's signals name the handler's class as their sender, and so do we.
+            alias = {"__class__": property(lambda _: kind)}
+            done = issubclass(kind, crossing)
+            return None if done else type(kind.__name__, (crossing, kind), alias)
     return None
 
 
 def handler_being_built() -> BaseHandler | None:
     """Return the handler whose ``load_middleware`` is calling us, or None."""
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - Django hands us no handler
+    # Django hands a middleware no handler; nothing public leads to it.
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     while frame is not None:
         if frame.f_code.co_name == "load_middleware":
             handler = frame.f_locals.get("self")

@@ -8,7 +8,7 @@ fills. None of them is a lazy proxy: asgiref compares whole contexts at each
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast, final
+from typing import TYPE_CHECKING, Any, cast, final
 
 from django.utils.functional import LazyObject, empty
 
@@ -76,14 +76,14 @@ class UserHolder:
             django.core.exceptions.SynchronousOnlyOperation: The user was not loaded yet
                 and an event loop runs in this thread. Use :meth:`aget` there.
         """
-        user = self._loaded()
+        user: Any = self._loaded()
         if user is not None:
-            return user
+            return cast("AbstractBaseUser | AnonymousUser", user)
         user = getattr(self._cell.request, "user", None)
         if issubclass(type(user), LazyObject):
             user._setup()  # noqa: SLF001 - what the proxy does at its first attribute access
             user = user._wrapped  # noqa: SLF001 - callers may keep it; a proxy they may not
-        return user
+        return cast("AbstractBaseUser | AnonymousUser | None", user)
 
     async def aget(self) -> AbstractBaseUser | AnonymousUser | None:
         """Return the user, loading it if need be, from a coroutine."""
@@ -102,7 +102,7 @@ class UserHolder:
         if self._cell.request is None:
             return None
         known = vars(self._cell.request)
-        user = known.get("user")
+        user: Any = known.get("user")
         if issubclass(type(user), LazyObject):
             user = user._wrapped  # noqa: SLF001 - reading through it would load the user
         if user is None or user is empty:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
-
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 
 from ctxkit.boundary import CROSSING, Crossing
 from ctxkit.context.stepping import aiterate_in, iterate_in, run_coroutine_in
 from ctxkit.django import conf
 from ctxkit.django.handlers import cross_handler, handler_being_built
 from ctxkit.django.holders import CELL, RequestCell
+
+if sys.version_info >= (3, 12):
+    from inspect import iscoroutinefunction, markcoroutinefunction
+else:
+    from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 
 if TYPE_CHECKING:
     from collections.abc import Callable

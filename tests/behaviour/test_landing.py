@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -94,7 +93,8 @@ def test_head_is_held_until_its_telemetry_landed(site: Site, path: str) -> None:
     mark = f"head{path.replace('/', '-')}"
     answer = site.get(path, headers={"X-Request-ID": mark}, method="HEAD")
     recorded = _recorded(site.sink.items, mark)
-    assert set(recorded) == EXPECTED
+    # Sentry's integration makes no transaction of a HEAD.
+    assert set(recorded) == EXPECTED - {"sentry.transaction"}
     assert all(item.acknowledged <= answer.complete for item in recorded.values())
 
 
@@ -119,13 +119,13 @@ def test_landing_with_one_sink_hanging_leaves_in_time_and_the_other_lands(protoc
             spent.append(answers[mark].complete - started)
         # The best of four: this machine may be busy, a flush that ignores its budget is not.
         assert min(spent) <= budget + 0.1
+        site.sink.otlp_behaviour = "ok"
         items = site.sink.items
         for mark, answer in answers.items():
             recorded = _recorded(items, mark)
             assert {"sentry.event", "sentry.transaction"} <= set(recorded)
             assert all(item.acknowledged <= answer.complete for item in recorded.values())
-        report = json.loads(site.get("/reports").body)["reports"][-1]
-        assert report["ok"] is False
+        report = [each for each in site.get("/reports").json()["reports"] if not each["ok"]][-1]
         assert report["sinks"]["otel.traces"] == "timeout"
         assert report["sinks"]["sentry"] == "ok"
 

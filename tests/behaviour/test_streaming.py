@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import pytest
-
 if TYPE_CHECKING:
     from helpers.django_site_server import Site
 
 
-@pytest.mark.parametrize("path", ["/stream", "/astream"])
-def test_stream_passes_each_chunk_at_once_and_holds_the_end(site: Site, path: str) -> None:
-    name = f"held{path.replace('/', '-')}"
+def _path(site: Site) -> str:
+    # The other kind of body is collected by Django as a whole before its first chunk leaves.
+    return "/astream" if site.protocol == "asgi" else "/stream"
+
+
+def test_stream_passes_each_chunk_at_once_and_holds_the_end(site: Site) -> None:
+    path, name = _path(site), "held"
     with site.connect() as connection:
         connection.send(f"{path}/{name}", headers={"X-Request-ID": name})
         answer = connection.receive_head()
@@ -30,11 +32,8 @@ def test_stream_passes_each_chunk_at_once_and_holds_the_end(site: Site, path: st
     assert record.acknowledged <= complete
 
 
-@pytest.mark.parametrize("path", ["/stream", "/astream"])
-def test_stream_left_by_its_client_is_closed_in_its_frame_and_flushed(
-    site: Site, path: str
-) -> None:
-    name = f"gone{path.replace('/', '-')}"
+def test_stream_left_by_its_client_is_closed_in_its_frame_and_flushed(site: Site) -> None:
+    path, name = _path(site), "gone"
     with site.connect() as connection:
         connection.send(f"{path}/{name}", headers={"X-Request-ID": name})
         answer = connection.receive_head()

@@ -25,7 +25,7 @@ def configure() -> None:
     """Configure Django once for the whole test process; tests override what they need."""
     if not settings.configured:
         settings.configure(
-            SECRET_KEY="only for tests",  # noqa: S106
+            SECRET_KEY="only for tests",
             ALLOWED_HOSTS=["*"],
             INSTALLED_APPS=[],
             USE_TZ=True,

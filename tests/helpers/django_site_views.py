@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import sentry_sdk
 from django.http import FileResponse, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import path
 from django.utils import timezone, translation
+from helpers import django_site_legacy as legacy
 from opentelemetry import metrics, trace
 
 import ctxkit
 from ctxkit.django import current_request
 from ctxkit.flushing import on_report
-from helpers import django_site_legacy as legacy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -62,7 +61,7 @@ def fail(request: HttpRequest) -> HttpResponse:
     raise RuntimeError(msg)
 
 
-def identity(request: HttpRequest) -> JsonResponse:
+def identity(request: HttpRequest, number: int) -> JsonResponse:
     return JsonResponse(
         {
             "request_id": ctxkit.get("request_id"),
@@ -125,9 +124,7 @@ async def astream(request: HttpRequest, name: str) -> StreamingHttpResponse:
     async def body() -> AsyncIterator[str]:
         try:
             yield f"first {ctxkit.get('request_id')}\n"
-            deadline = time.monotonic() + 20
-            while not _gate(name).is_set() and time.monotonic() < deadline:
-                await asyncio.sleep(0.005)
+            await asyncio.to_thread(_gate(name).wait, 20)
             yield f"last {ctxkit.get('request_id')}\n"
         finally:
             _closed.append(str(ctxkit.get("request_id")))
@@ -137,7 +134,7 @@ async def astream(request: HttpRequest, name: str) -> StreamingHttpResponse:
 
 
 def file(request: HttpRequest) -> FileResponse:
-    return FileResponse(open(__file__, "rb"))  # noqa: SIM115, PTH123 - the response closes it
+    return FileResponse(open(__file__, "rb"))  # noqa: PTH123 - the response closes it
 
 
 # Follow and forget ----------------------------------------------------------------------

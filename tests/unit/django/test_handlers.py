@@ -22,9 +22,7 @@ from ctxkit.django.handlers import cross_handler, handler_being_built
 from ctxkit.lifecycle import at_shutdown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-Call = "Callable[..., tuple[int, dict[str, str], bytes]]"
+    from collections.abc import Iterator
 
 BOTH = pytest.mark.parametrize(
     ("stock", "call"), [(WSGIHandler, call_wsgi), (ASGIHandler, call_asgi)], ids=["wsgi", "asgi"]
@@ -38,7 +36,7 @@ VIEWS = pytest.mark.parametrize("path", ["/plain", "/aplain"])
 
 
 @pytest.fixture
-def flushes(monkeypatch: pytest.MonkeyPatch) -> list[ctxkit.FlushReport]:
+def flushes() -> Iterator[list[ctxkit.FlushReport]]:
     from ctxkit.flushing import on_report  # noqa: PLC0415 - its cleanup is the fixture's
 
     found: list[ctxkit.FlushReport] = []
@@ -134,7 +132,7 @@ def test_handler_of_the_projects_own_is_crossed_around_its_call(own: Any, call: 
 @BOTH
 @pytest.mark.parametrize("early", [True, False], ids=["before", "after"])
 def test_patch_of_the_class_is_inside_whenever_it_was_made(
-    stock: Any, call: Any, early: bool, monkeypatch: pytest.MonkeyPatch
+    stock: Any, call: Any, early: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sentry and other vendors replace ``__call__`` on Django's classes."""
     original, seen = stock.__call__, []
