@@ -23,16 +23,18 @@ class Pass:
 
     Attributes:
         allowance: The most seconds that any of its callers waits; 0.0 if none does.
-        outcome: How it ended; None before that.
+        own: How it ended by itself; None before that.
+        outcome: What its callers are told, which includes what the pass before it lost.
         finished: When it ended, on the monotonic clock.
         before: The pass that ran when this one was asked for.
     """
 
-    __slots__ = ("allowance", "before", "finished", "latches", "outcome")
+    __slots__ = ("allowance", "before", "finished", "latches", "outcome", "own")
 
     def __init__(self, before: Pass | None) -> None:
         self.before = before
         self.allowance = 0.0
+        self.own: SinkOutcome | None = None
         self.outcome: SinkOutcome | None = None
         self.finished = 0.0
         self.latches: list[Latch] = []
@@ -160,7 +162,8 @@ class Lane:
 
     def _finish(self, due: Pass, outcome: SinkOutcome) -> None:
         before, due.before = due.before, None
-        earlier = None if before is None else before.outcome
+        earlier = None if before is None else before.own
+        due.own = outcome
         if earlier is not None and earlier.status is SinkStatus.FAILED:
             # It may have taken, and lost, what the callers of this one were waiting for.
             outcome = earlier if outcome.status is not SinkStatus.FAILED else outcome
