@@ -78,6 +78,8 @@ LOGGING = {
             **telemetry.LOG_HANDLERS,
         }.items()
     },
+    # OpenTelemetry cannot send the request that Django puts on some records; it need not say so.
+    "loggers": {"opentelemetry.attributes": {"level": "ERROR"}},
     "root": {"handlers": ["console", *telemetry.LOG_HANDLERS], "level": "INFO"},
 }
 

@@ -1,0 +1,62 @@
+"""What the shop's tests share: the shop through each protocol, in process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.test import AsyncClient, Client
+
+from shop.models import Product
+
+if TYPE_CHECKING:
+    from django.http import HttpResponse
+
+
+@dataclass
+class Browser:
+    """Ask the shop through ``protocol``, with Django's own test clients."""
+
+    protocol: str
+
+    def get(self, path: str, **headers: str) -> HttpResponse:
+        return self._request("GET", path, None, headers)
+
+    def post(self, path: str, data: Any, **options: Any) -> HttpResponse:
+        return self._request("POST", path, data, {}, **options)
+
+    def text(self, path: str, **headers: str) -> str:
+        """Get ``path``, and read its body to the end even if it is streamed."""
+        response = self.get(path, **headers)
+        if not response.streaming:
+            return response.content.decode()
+        if not response.is_async:
+            return b"".join(response.streaming_content).decode()
+
+        async def drain() -> bytes:
+            return b"".join([chunk async for chunk in response.streaming_content])
+
+        return async_to_sync(drain)().decode()
+
+    def _request(
+        self, method: str, path: str, data: Any, headers: dict[str, str], **options: Any
+    ) -> HttpResponse:
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        arguments = {"data": data, "headers": headers, **options}
+        if self.protocol == "wsgi":
+            client = Client(raise_request_exception=False)
+            return getattr(client, method.lower())(path, **arguments)
+        aclient = AsyncClient(raise_request_exception=False)
+        return async_to_sync(getattr(aclient, method.lower()))(path, **arguments)
+
+
+@pytest.fixture(params=["wsgi", "asgi"])
+def browser(request: pytest.FixtureRequest, db: None) -> Browser:
+    return Browser(request.param)
+
+
+@pytest.fixture
+def sencha(db: None) -> Product:
+    return Product.objects.get(slug="sencha")

@@ -1,0 +1,63 @@
+"""The database of the shop."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+from django.db import connection
+
+from config.database import database
+from shop.models import Product
+from shop.orders import OutOfStockError, place_order
+
+
+def test_database_sqlite_url_names_the_file() -> None:
+    assert database("sqlite:////tmp/my%20shop.sqlite3")["NAME"] == "/tmp/my shop.sqlite3"
+
+
+def test_database_postgres_url_has_every_part() -> None:
+    found = database("postgresql://ada:p%40ss@db.example:5433/shop")
+    assert found == {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": "shop",
+        "USER": "ada",
+        "PASSWORD": "p@ss",
+        "HOST": "db.example",
+        "PORT": 5433,
+    }
+
+
+def test_database_of_another_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="DATABASE_URL must start with"):
+        database("mysql://localhost/shop")
+
+
+@pytest.mark.skipif(
+    not os.environ.get("DATABASE_URL", "").startswith("postgres"),
+    reason="DATABASE_URL names no PostgreSQL",
+)
+@pytest.mark.django_db(transaction=True)
+def test_place_order_two_at_once_for_the_last_piece_one_gets_it() -> None:
+    Product.objects.create(slug="last", name="The last one", price=1, stock=1)
+    both = threading.Barrier(2, timeout=10)
+    results: list[str] = []
+
+    def buy() -> None:
+        both.wait()
+        try:
+            place_order("ada@example.org", {"last": 1})
+            results.append("bought")
+        except OutOfStockError:
+            results.append("too late")
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=buy) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sorted(results) == ["bought", "too late"]
+    assert Product.objects.get(slug="last").stock == 0

@@ -1,0 +1,139 @@
+"""The shop under real servers, frozen as soon as a response is out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ctxkit.testing import FreezingServer, LambdaHost, TelemetrySink
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ctxkit.testing import Item
+
+ROOT = Path(__file__).resolve().parent.parent
+SERVERS = {
+    "wsgi": ["gunicorn", "config.wsgi", "--bind=127.0.0.1:{port}"],
+    "asgi": ["uvicorn", "config.asgi:application", "--host=127.0.0.1", "--port={port}"],
+}
+REQUEST = {"X-Request-ID": "r-9"}
+
+
+@pytest.fixture
+def sink() -> Iterator[TelemetrySink]:
+    with TelemetrySink() as sink:
+        yield sink
+
+
+@pytest.fixture
+def environment(sink: TelemetrySink, tmp_path: Path) -> dict[str, str]:
+    """Return the environment of a server with a database of its own, which tells ``sink``."""
+    environment = {"DATABASE_URL": f"sqlite:///{tmp_path / 'shop.sqlite3'}"}
+    subprocess.run(
+        [sys.executable, "-W", "error", "manage.py", "migrate", "-v0"],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        check=True,
+        timeout=50,
+    )
+    return environment | {
+        "SENTRY_DSN": sink.dsn,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": sink.otlp_endpoint,
+        "CTXKIT_FLUSH_MODE": "always",
+        "CTXKIT_FLUSH_TIMEOUT": "20",
+    }
+
+
+def serve(protocol: str, environment: dict[str, str]) -> FreezingServer:
+    return FreezingServer(
+        [sys.executable, "-m", *SERVERS[protocol]], env=environment, cwd=ROOT, start_timeout=40
+    )
+
+
+def landed(sink: TelemetrySink, complete: float) -> list[Item]:
+    return [item for item in sink.items if item.arrived <= complete]
+
+
+@pytest.mark.parametrize("protocol", SERVERS)
+def test_failing_view_everything_lands_before_the_last_byte(
+    protocol: str, sink: TelemetrySink, environment: dict[str, str]
+) -> None:
+    with serve(protocol, environment) as server:
+        for number in range(3):
+            sink.clear()
+            exchange = server.request("GET", f"/reports/2020/{number + 1}/", headers=REQUEST)
+            assert exchange.status == 500
+            assert exchange.header("x-request-id") == "r-9"
+            items = landed(sink, exchange.times.complete)
+            assert {item.kind for item in items} >= {
+                "sentry.event",
+                "sentry.transaction",
+                "sentry.log",
+                "otel.span",
+                "otel.log",
+                "otel.metric",
+            }, server.output()
+            spans = {item.name for item in items if item.kind == "otel.span"}
+            assert spans == {"shop.report", "GET reports/<int:year>/<int:month>/"}
+
+
+@pytest.mark.parametrize("protocol", SERVERS)
+def test_carriers_of_a_real_server_know_the_request(
+    protocol: str, environment: dict[str, str]
+) -> None:
+    with serve(protocol, environment) as server:
+        exchange = server.request("GET", "/products/sencha/stock/", headers=REQUEST)
+        answers = json.loads(exchange.body)["warehouses"]
+    assert [answer["request_id"] for answer in answers] == ["r-9"] * 4
+
+
+@pytest.mark.parametrize("protocol", SERVERS)
+def test_without_ctxkit_the_same_views_run(protocol: str, environment: dict[str, str]) -> None:
+    with serve(protocol, environment | {"SHOP_WITHOUT_CTXKIT": "1"}) as server:
+        paths = ["/", "/products/sencha/", "/products/sencha/stock/", "/orders.csv", "/activity/"]
+        exchanges = [server.request("GET", path) for path in paths]
+        assert [exchange.status for exchange in exchanges] == [200] * len(paths), server.output()
+        assert exchanges[0].header("x-request-id") is None
+
+
+def test_lambda_handler_everything_lands_before_the_freeze(
+    sink: TelemetrySink, environment: dict[str, str]
+) -> None:
+    pytest.importorskip("awslambdaric")
+    del environment["CTXKIT_FLUSH_MODE"]  # that it runs on Lambda is for ctxkit to find out
+    with LambdaHost("lambda_handler.handler", env=environment, cwd=ROOT) as function:
+        for slug in ("sencha", "assam"):
+            sink.clear()
+            exchange = function.request("GET", f"/products/{slug}/", headers=REQUEST)
+            assert exchange.status == 200, function.output()
+            items = landed(sink, exchange.times.complete)
+            names = {item.name for item in items if item.kind == "otel.span"}
+            assert names == {"shop.product", "GET products/<slug:slug>/"}
+            assert "sentry.transaction" in {item.kind for item in items}
+
+
+def test_lambda_restock_everything_lands_before_the_freeze(
+    sink: TelemetrySink, environment: dict[str, str]
+) -> None:
+    pytest.importorskip("awslambdaric")
+    del environment["CTXKIT_FLUSH_MODE"]
+    records = [
+        {"messageId": "m-1", "body": json.dumps({"product": "sencha", "quantity": 10})},
+        {"messageId": "m-2", "body": json.dumps({"product": "coffee", "quantity": 10})},
+    ]
+    with LambdaHost("lambda_handler.restock", env=environment, cwd=ROOT) as function:
+        result = function.invoke({"Records": records})
+        assert result.payload == {"batchItemFailures": [{"itemIdentifier": "m-2"}]}
+        items = landed(sink, result.times.complete)
+        names = [item.name for item in items if item.kind == "otel.span"]
+        assert names == ["shop.restock"] * 2
+        kinds = [item.kind for item in items]
+        assert kinds.count("sentry.transaction") == 2
+        assert "sentry.event" in kinds  # the error that was logged
