@@ -79,6 +79,8 @@ class LambdaHost:
         timeout: The function timeout, in seconds.
         init_timeout: Seconds that the process may take until it asks for its first event.
         python: The interpreter, which has awslambdaric installed.
+        freeze: Whether to stop the group between events; False serves as a reference
+            that is never frozen, but killed all the same.
 
     Safety: POSIX only. One event at a time; not for use by several threads. Nothing
     survives the with-block, an exception in it, or the end of this interpreter. The
@@ -94,8 +96,10 @@ class LambdaHost:
         timeout: float = 30.0,
         init_timeout: float = 20.0,
         python: str = sys.executable,
+        freeze: bool = True,
     ) -> None:
         self.timeout = timeout
+        self.freeze = freeze
         self._handler = handler
         self._env = dict(env or {})
         self._cwd = cwd
@@ -105,7 +109,8 @@ class LambdaHost:
         self._changed = threading.Condition()
         self._group: ProcessGroup | None = None
         self._generation = 0
-        self._stopped: float | None = None  # since when the process waits for an event
+        self._waiting = False  # whether the process has asked for the next event
+        self._stopped: float | None = None
         self._init_error: bytes | None = None
         self._invocation: _Invocation | None = None
 
@@ -168,9 +173,9 @@ class LambdaHost:
         if invocation.result is None:
             self._give_up(limit)
         # Until it asks for the next event the process goes on, within the same timeout.
-        self._wait(lambda: self.frozen, max(0.0, invocation.deadline - time.time()))
+        self._wait(lambda: self._waiting, max(0.0, invocation.deadline - time.time()))
         stopped = self._stopped
-        if stopped is None:
+        if not self._waiting:
             self._discard()
         failed, payload = invocation.result or (True, b"null")
         times = Times(thawed, sent, invocation.complete, invocation.complete, stopped)
@@ -209,6 +214,7 @@ class LambdaHost:
     def _hand_out(self, invocation: _Invocation) -> tuple[float | None, float]:
         with self._changed:
             thawed, self._stopped = (time.time() if self._stopped else None), None
+            self._waiting = False
             if self._group is not None:
                 self._group.resume()
             self._invocation = invocation
@@ -228,8 +234,8 @@ class LambdaHost:
         with self._changed:
             self._init_error = None
             self._group = group = ProcessGroup(self._argv, env=self._environment(), cwd=self._cwd)
-        self._wait(lambda: self.frozen or self._init_error is not None, self._init_timeout)
-        if self.frozen:
+        self._wait(lambda: self._waiting or self._init_error is not None, self._init_timeout)
+        if self._waiting:
             return
         problem = "did not ask for an event in time"
         if self._init_error is not None:
@@ -242,6 +248,7 @@ class LambdaHost:
     def _discard(self) -> None:
         with self._changed:
             self._generation += 1
+            self._waiting = False
             self._stopped = None
             self._invocation = None
             self._changed.notify_all()
@@ -307,8 +314,10 @@ class LambdaHost:
             group, generation = self._group, self._generation
             if group is None:
                 return None
-            group.stop()
-            self._stopped = time.time()
+            if self.freeze:
+                group.stop()
+                self._stopped = time.time()
+            self._waiting = True
             self._changed.notify_all()
             while True:
                 if generation != self._generation:

@@ -72,6 +72,16 @@ def test_function_is_frozen_between_events_and_thawed_for_the_next(folder: Path)
     assert times.thawed <= times.sent <= times.complete <= times.stopped
 
 
+def test_function_that_is_not_to_freeze_keeps_running(folder: Path) -> None:
+    with LambdaHost("function.handler", cwd=folder, freeze=False) as function:
+        first = function.invoke({})
+        assert not function.frozen
+        assert first.times.stopped is None
+        deadline = time.monotonic() + 5
+        while function.invoke({}).payload["count"] < first.payload["count"] + 20:
+            assert time.monotonic() < deadline
+
+
 def test_function_that_raises_is_a_failed_result_and_goes_on(folder: Path) -> None:
     with LambdaHost("function.handler", cwd=folder) as function:
         result = function.invoke({"fail": True})

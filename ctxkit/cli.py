@@ -1,0 +1,121 @@
+"""The command line: ``ctxkit demo``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import ctxkit
+from ctxkit.exceptions import CtxkitError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_MAX_REQUESTS = 200
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: The arguments; None means those of the process.
+
+    Returns:
+        0 if the command did what it promises, 1 if it did not, 2 if it could not be
+        run, 130 if it was interrupted.
+    """
+    options = _parser().parse_args(argv)
+    # A plain SIGTERM would end this process and leave its frozen servers behind.
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return _demo(options)
+    except CtxkitError as error:
+        sys.stderr.write(f"ctxkit {options.command}: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _terminate(number: int, _: object) -> NoReturn:
+    sys.exit(128 + number)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ctxkit", description=ctxkit.__doc__)
+    parser.add_argument("--version", action="version", version=f"ctxkit {ctxkit.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    demo = commands.add_parser(
+        "demo",
+        help="show what a frozen process loses, and that nothing is lost with ctxkit",
+        description="Run an example project under real gunicorn, uvicorn and awslambdaric, "
+        "without and with ctxkit. Each server is frozen at the instant a response is complete, "
+        "thawed for the next request, and killed at the end. Count which events, transactions, "
+        "spans, logs and metrics have reached the backend, and when.",
+    )
+    demo.add_argument("--json", action="store_true", help="print the result as JSON")
+    demo.add_argument(
+        "--output",
+        type=Path,
+        default=Path("ctxkit-demo.html"),
+        metavar="PAGE",
+        help="where to write the page with the timelines (default: %(default)s)",
+    )
+    demo.add_argument(
+        "--requests",
+        type=_request_count,
+        default=10,
+        metavar="N",
+        help="how many requests each server gets (default: %(default)s)",
+    )
+    demo.add_argument(
+        "--lanes",
+        default="gunicorn,uvicorn,awslambdaric",
+        metavar="SERVERS",
+        help="which servers, separated by commas (default: %(default)s)",
+    )
+    return parser
+
+
+def _request_count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _MAX_REQUESTS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {_MAX_REQUESTS}")
+    return int(text)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from ctxkit.demo import (  # noqa: PLC0415 - for this command alone
+        LATENCY,
+        as_json,
+        as_page,
+        as_table,
+        choose_servers,
+        proves_the_claim,
+        rehearse,
+        require_packages,
+    )
+
+    servers = choose_servers(options.lanes.split(","))
+    require_packages(servers)
+    started = time.monotonic()
+
+    def say(text: str) -> None:
+        sys.stderr.write(f"{time.monotonic() - started:5.1f} s  {text}\n")
+        sys.stderr.flush()
+
+    lanes = rehearse(servers, options.requests, say)
+    options.output.write_text(as_page(lanes, LATENCY), encoding="utf-8")
+    if options.json:
+        result = json.dumps(as_json(lanes, LATENCY), indent=2)
+    else:
+        result = f"\n{as_table(lanes)}\n\nThe timelines: {options.output.resolve().as_uri()}"
+    sys.stdout.write(f"{result}\n")
+    return 0 if proves_the_claim(lanes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

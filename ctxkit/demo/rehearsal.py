@@ -1,0 +1,235 @@
+"""Run the lanes: real servers, real SDKs, really frozen processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ctxkit.demo.lanes import Lane, open_host
+from ctxkit.demo.verdict import LaneReport, Mark, RequestReport, Sent, items_of, judge
+from ctxkit.demo.witness import FILE
+from ctxkit.exceptions import HostError
+from ctxkit.testing import TelemetrySink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from ctxkit.testing import FreezingServer, Item, LambdaHost
+
+LATENCY = 0.05  # seconds that the backend takes to acknowledge
+PAUSE = 0.25  # seconds frozen between two requests, at least
+# Of the example, in turn: a plain view, an async one, one that fails, one that fans out into
+# threads and tasks, one that streams.
+PATHS = (
+    "/",
+    "/products/sencha/",
+    "/reports/2020/1/",
+    "/products/sencha/stock/",
+    "/orders.csv",
+)
+
+# The reference has timers shorter than the lanes, so as not to be waited for: all that
+# they decide is when something is sent by a process that is never frozen.
+_SHORT_TIMERS = {
+    "OTEL_BSP_SCHEDULE_DELAY": "500",
+    "OTEL_BLRP_SCHEDULE_DELAY": "500",
+    "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+}
+_QUIET = 6.5  # seconds; Sentry's batchers send what they have every 5 to 6
+_MAX_SETTLING = 30.0  # seconds
+# Whatever of these the user has exported would bend the experiment.
+_FOREIGN_PREFIXES = ("OTEL_", "SENTRY_", "CTXKIT_", "AWS_", "DJANGO_", "K_", "FUNCTION", "SHOP_")
+_FOREIGN = ("DATABASE_URL", "http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY")
+
+
+@dataclass(slots=True)
+class _Run:
+    """Hold one lane, or a reference, while it runs and after."""
+
+    sink: TelemetrySink
+    witness: Path
+    sent: list[Sent]
+    output: str = ""
+
+
+def rehearse(
+    servers: Sequence[str], requests: int, say: Callable[[str], None]
+) -> tuple[LaneReport, ...]:
+    """Run every lane, and report.
+
+    What each request produces is known from a reference: the same server with the same
+    application gets the same requests, holds none of them, is never frozen, and is left
+    alone until it has nothing more to send.
+
+    Args:
+        servers: Names from :data:`ctxkit.demo.lanes.SERVERS`.
+        requests: How many requests each lane gets.
+        say: Called with a line of text after each step.
+
+    Raises:
+        HostError: A server did not start, or did not live.
+    """
+    plan = [PATHS[index % len(PATHS)] for index in range(requests)]
+    lanes = [Lane(server, with_ctxkit=use) for server in servers for use in (False, True)]
+    with _example() as example, ExitStack() as stack:
+        say("the example is ready")
+        references: list[_Run] = []
+        for lane in lanes:
+            run, host = _open(stack, lane, example, freeze=False)
+            _send(host, plan, run.sent, pause=0)
+            references.append(run)
+        say(f"{len(lanes)} references: {requests} requests to each server, never frozen")
+        runs: list[_Run] = []
+        for lane in lanes:
+            runs.append(_run(lane, example, plan))
+            say(f"{lane.title}: {requests} requests, frozen after each, killed at the end")
+        say("waiting until the references have nothing more to send")
+        return tuple(map(_report, lanes, runs, references))
+
+
+@contextmanager
+def _example() -> Generator[Path]:
+    """Copy the example to a folder of its own, with a database in it."""
+    with tempfile.TemporaryDirectory(prefix="ctxkit-demo-") as folder:
+        example = Path(folder) / "example"
+        shutil.copytree(_find_example(), example, ignore=shutil.ignore_patterns("*.sqlite3*"))
+        environment = {**os.environ, **_clean()}
+        command = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
+        done = subprocess.run(  # noqa: S603 - our own command
+            command,
+            cwd=example,
+            env={name: value for name, value in environment.items() if value is not None},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise HostError(" ".join(command), "failed", done.stdout + done.stderr)
+        yield example
+
+
+def _find_example() -> Path:
+    here = Path(__file__).resolve().parent
+    for folder in (here / "_example", here.parents[1] / "django_app_example"):
+        if (folder / "manage.py").is_file():
+            return folder
+    raise HostError("ctxkit demo", f"the example project is neither in {here} nor beside it", "")
+
+
+def _clean() -> dict[str, str | None]:
+    return {
+        name: None for name in os.environ if name.startswith(_FOREIGN_PREFIXES) or name in _FOREIGN
+    }
+
+
+def _open(
+    stack: ExitStack, lane: Lane, example: Path, *, freeze: bool
+) -> tuple[_Run, FreezingServer | LambdaHost]:
+    sink = stack.enter_context(TelemetrySink(LATENCY))
+    witness = example / f"{lane.title.replace(' ', '-')}{'' if freeze else '-reference'}.jsonl"
+    env: dict[str, str | None] = {
+        **_clean(),
+        **({} if freeze else _SHORT_TIMERS),
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "SENTRY_DSN": sink.dsn,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": sink.otlp_endpoint,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "NO_PROXY": "127.0.0.1",
+        "SHOP_WITHOUT_CTXKIT": None if lane.with_ctxkit else "1",
+        "CTXKIT_FLUSH_MODE": _flush_mode(lane) if freeze else "never",
+        "PYTHONUNBUFFERED": "1",
+        FILE: str(witness),
+    }
+    host = open_host(lane.server, env=env, cwd=example, freeze=freeze)
+    stack.enter_context(host)
+    return _Run(sink, witness, sent=[]), host
+
+
+def _flush_mode(lane: Lane) -> str | None:
+    """Return what a user would set: Lambda is known as a host that freezes, others are not."""
+    return None if lane.server == "awslambdaric" else "always"
+
+
+def _run(lane: Lane, example: Path, plan: Sequence[str]) -> _Run:
+    with ExitStack() as stack:
+        run, host = _open(stack, lane, example, freeze=True)
+        _send(host, plan, run.sent, pause=PAUSE)
+        host.close()
+        run.output = host.output()
+        # What the kernel had taken over before the server was killed is still on its way.
+        time.sleep(2 * LATENCY + 0.1)
+    return run
+
+
+def _send(
+    host: FreezingServer | LambdaHost, plan: Sequence[str], sent: list[Sent], *, pause: float
+) -> None:
+    for path in plan:
+        time.sleep(pause)
+        trace_id, span_id, request_id = (secrets.token_hex(size) for size in (16, 8, 16))
+        headers = {
+            "traceparent": f"00-{trace_id}-{span_id}-01",
+            "sentry-trace": f"{trace_id}-{span_id}-1",
+            "X-Request-ID": request_id,
+        }
+        exchange = host.request("GET", path, headers=headers)
+        sent.append(Sent(path, trace_id, request_id, exchange.status, exchange.times))
+
+
+def _expected(run: _Run) -> list[list[tuple[str, str]]]:
+    """Wait until nothing new comes, and return what each request has produced."""
+    deadline = time.monotonic() + _MAX_SETTLING
+    while True:
+        came = [items_of(sent, run.sink.items) for sent in run.sent]
+        newest = max((item.acknowledged for items in came for item in items), default=0.0)
+        if time.time() - newest > _QUIET or time.monotonic() > deadline:
+            return [[(item.kind, item.name) for item in items] for items in came]
+        time.sleep(0.1)
+
+
+def _report(lane: Lane, run: _Run, reference: _Run) -> LaneReport:
+    for sent, model in zip(run.sent, reference.sent, strict=True):
+        if sent.status != model.status:
+            problem = f"GET {sent.path} gave {sent.status}, and {model.status} when not frozen"
+            raise HostError(lane.title, problem, run.output)
+    expected = _expected(reference)
+    items = run.sink.items
+    marks = _marks(run.witness)
+    return LaneReport(
+        lane,
+        tuple(
+            _request(sent, items, marks, wanted)
+            for sent, wanted in zip(run.sent, expected, strict=True)
+        ),
+    )
+
+
+def _request(
+    sent: Sent, items: list[Item], marks: list[Mark], expected: list[tuple[str, str]]
+) -> RequestReport:
+    times = sent.times
+    came = items_of(sent, items)
+    mine = [
+        mark
+        for mark in marks
+        if mark.trace_id == sent.trace_id
+        or (mark.what == "flush" and times.sent <= mark.start <= times.complete)
+    ]
+    return RequestReport(sent, judge(expected, came, times.complete), tuple(mine))
+
+
+def _marks(file: Path) -> list[Mark]:
+    if not file.exists():
+        return []
+    marks = [Mark(**json.loads(line)) for line in file.read_text().splitlines()]
+    return sorted(marks, key=lambda mark: mark.start)
