@@ -6,10 +6,9 @@ The public names of ctxkit. Each is imported from its room at first use, so that
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 __version__ = "0.1.0"
 
+TYPE_CHECKING = False  # type checkers go by the name; typing itself is some twenty modules
 if TYPE_CHECKING:
     from ctxkit.boundary import ASGIMiddleware as ASGIMiddleware
     from ctxkit.boundary import RequestIdFilter as RequestIdFilter
