@@ -1,4 +1,4 @@
-"""The shop on AWS Lambda: ``lambda_handler.handler`` for HTTP, ``lambda_handler.restock`` for SQS."""
+"""The shop on AWS Lambda: ``handler`` for HTTP, ``restock`` for deliveries from SQS."""
 
 from __future__ import annotations
 

@@ -1,0 +1,116 @@
+"""Measure what ctxkit costs beside its peers: ``python tests/benchmarks/run.py``.
+
+Each table is one interleaved run in a process of its own; compare within a table only. With
+``--check`` the exit code says whether ctxkit keeps its promises, with ``--json`` machines can
+read it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import platform
+import subprocess
+import sys
+from importlib import import_module
+
+from measuring import Row
+
+GROUPS = ("asgi", "django_middleware", "imports", "namespaces", "carriers", "flushing")
+CTXKIT_ASGI, CTXKIT_DJANGO = "ctxkit.ASGIMiddleware", "ctxkit.django.ContextMiddleware"
+# (table, subject, the most that is promised of `field`)
+PROMISES = (
+    ("ASGI, id taken over", CTXKIT_ASGI, "ratio", 1.0),
+    ("ASGI, id made", CTXKIT_ASGI, "ratio", 1.0),
+    ("Django, WSGI", CTXKIT_DJANGO, "ratio", 0.5),
+    ("Django, ASGI", CTXKIT_DJANGO, "ratio", 0.5),
+    ("Import, bare interpreter", "import ctxkit", "modules", 15),
+)
+
+
+def main() -> int:
+    """Measure, print, and judge if asked to."""
+    arguments = _arguments()
+    if arguments.group:
+        rows = import_module(arguments.group).measure(arguments.rounds)
+        _say(json.dumps([dataclasses.asdict(row) for row in rows]))
+        return 0
+    rows = [row for group in arguments.only or GROUPS for row in _measured(group, arguments.rounds)]
+    broken = _broken(rows) if arguments.check else []
+    if arguments.json:
+        _say(json.dumps({"rows": [dataclasses.asdict(row) for row in rows], "broken": broken}))
+    else:
+        _say(f"Python {platform.python_version()}, {arguments.rounds} rounds, medians\n")
+        _say(markdown(rows), *broken)
+    return bool(broken)
+
+
+def _say(*lines: str) -> None:
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=150, help="turns of each contestant")
+    parser.add_argument("--only", action="append", choices=GROUPS, help="measure only this")
+    parser.add_argument("--check", action="store_true", help="fail if a promise is broken")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
+    parser.add_argument("--group", choices=GROUPS, help=argparse.SUPPRESS)  # the child's part
+    return parser.parse_args()
+
+
+def _measured(group: str, rounds: int) -> list[Row]:
+    """Run one group in a process of its own: no SDK or settings of another in the way."""
+    result = subprocess.run(
+        [sys.executable, __file__, "--group", group, "--rounds", str(rounds)],
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=600,
+    )
+    return [Row(**row) for row in json.loads(result.stdout)]
+
+
+def _broken(rows: list[Row]) -> list[str]:
+    found = {(row.table, row.subject): row for row in rows}
+    return [
+        f"BROKEN: {table}: {subject}: {field} is {value:.2f}, promised is less than {limit}"
+        if field == "ratio"
+        else f"BROKEN: {table}: {subject}: {value} {field}, promised are at most {limit}"
+        for table, subject, field, limit in PROMISES
+        if (row := found.get((table, subject))) is not None
+        and ((value := getattr(row, field)) > limit or (field == "ratio" and value == limit))
+    ]
+
+
+def markdown(rows: list[Row]) -> str:
+    """Return the rows as Markdown tables."""
+    lines: list[str] = []
+    for table in dict.fromkeys(row.table for row in rows):
+        mine = [row for row in rows if row.table == table]
+        columns = ["seconds", *(c for c in ("added", "ratio", "modules") if _has(mine, c))]
+        heads = {"seconds": "µs", "added": "added µs", "ratio": "ratio", "modules": "modules"}
+        lines += [
+            f"| {table} | {' | '.join(heads[column] for column in columns)} |",
+            f"|---|{'---:|' * len(columns)}",
+            *(f"| {r.subject} | {' | '.join(_cell(r, c) for c in columns)} |" for r in mine),
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def _has(rows: list[Row], column: str) -> bool:
+    return any(getattr(row, column) is not None for row in rows)
+
+
+def _cell(row: Row, column: str) -> str:
+    value = getattr(row, column)
+    if value is None:
+        return ""
+    if column in {"seconds", "added"}:
+        return f"{value * 1e6:.3g}" if value < 1e-3 else f"{value * 1e6:.0f}"
+    return f"{value:.2f}" if column == "ratio" else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
