@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+from ctxkit.boundary.holding import IN_FLIGHT, InFlight
+
+
+def test_only_the_last_one_out_is_told_so() -> None:
+    flights = InFlight()
+    flights.enter()
+    flights.enter()
+    assert [flights.leave(), flights.leave()] == [False, True]
+    flights.enter()
+    assert flights.leave()
+
+
+def test_leaving_at_once_tells_exactly_one() -> None:
+    flights = InFlight()
+    count = 8
+    barrier = Barrier(count)
+
+    def fly() -> bool:
+        flights.enter()
+        barrier.wait(10)
+        return flights.leave()
+
+    with ThreadPoolExecutor(count) as pool:
+        told = [flight.result(10) for flight in [pool.submit(fly) for _ in range(count)]]
+    assert told.count(True) == 1
+
+
+def test_forked_child_starts_from_zero() -> None:
+    IN_FLIGHT.enter()
+    try:
+        child = os.fork()
+        if not child:
+            IN_FLIGHT.enter()
+            os._exit(7 if IN_FLIGHT.leave() and not IN_FLIGHT.prepared else 1)
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 7
+    finally:
+        assert IN_FLIGHT.leave()

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import ctxkit
+from ctxkit.boundary import WSGIMiddleware
+from helpers.wsgi import Exchange
+
+
+def record(**more: Any) -> logging.LogRecord:
+    made = logging.LogRecord("a.b", logging.INFO, __file__, 1, "text", None, None)
+    vars(made).update(more)
+    return made
+
+
+def filtered(made: logging.LogRecord, **arguments: Any) -> object:
+    assert ctxkit.RequestIdFilter(**arguments).filter(made)
+    return vars(made)["request_id"]
+
+
+def test_record_outside_of_a_request_gets_the_default() -> None:
+    assert filtered(record()) == "-"
+    assert filtered(record(), default="none") == "none"
+    assert filtered(record(request=object())) == "-"
+
+
+def test_record_inside_of_a_request_gets_its_id() -> None:
+    with ctxkit.bind(request_id="abc"):
+        assert filtered(record()) == "abc"
+
+
+def test_id_that_the_record_has_is_kept() -> None:
+    with ctxkit.bind(request_id="abc"):
+        assert filtered(record(request_id="mine")) == "mine"
+
+
+@pytest.mark.parametrize("attribute", ["META", "scope"])
+def test_record_with_a_request_gets_the_id_of_its_crossing(attribute: str) -> None:
+    seen: dict[str, Any] = {}
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        seen.update(environ)
+        start_response("404 Not Found", [("Content-Type", "text/plain")])
+        return []
+
+    exchange = Exchange(HTTP_X_REQUEST_ID="abc")(WSGIMiddleware(app, mode="never"))
+    assert exchange.header("X-Request-ID") == ["abc"]
+    assert filtered(record(request=SimpleNamespace(**{attribute: seen}))) == "abc"
+
+
+def test_filter_by_name_still_filters() -> None:
+    assert ctxkit.RequestIdFilter("a").filter(record())
+    assert not ctxkit.RequestIdFilter("z").filter(record())
