@@ -30,5 +30,5 @@ def observed(request: HttpRequest, name: str, **attributes: str | int) -> Iterat
     views.add(1, {"view": name, "request_id": request_id})
     with tracer.start_as_current_span(f"shop.{name}") as span:
         span.set_attributes({"request_id": request_id, **attributes})
-        logger.info("%s %s", name, " ".join(f"{k}={v}" for k, v in attributes.items()))
+        logger.info(" ".join([name, *(f"{key}={value}" for key, value in attributes.items())]))
         yield span

@@ -24,8 +24,9 @@ class Browser:
     def get(self, path: str, **headers: str) -> HttpResponse:
         return self._request("GET", path, None, headers)
 
-    def post(self, path: str, data: Any, **options: Any) -> HttpResponse:
-        return self._request("POST", path, data, {}, **options)
+    def post(self, path: str, data: Any, content_type: str = "", **headers: str) -> HttpResponse:
+        options = {"content_type": content_type} if content_type else {}
+        return self._request("POST", path, data, headers, **options)
 
     def text(self, path: str, **headers: str) -> str:
         """Get ``path``, and read its body to the end even if it is streamed."""
