@@ -78,10 +78,13 @@ LOGGING = {
             **telemetry.LOG_HANDLERS,
         }.items()
     },
-    # OpenTelemetry cannot send the request that Django puts on some records; it need not say so.
-    "loggers": {"opentelemetry.attributes": {"level": "ERROR"}},
-    # Mangum logs each response as it hands it over: after the last flush that can hold it.
-    "loggers": {"mangum.http": {"level": "WARNING"}},
+    "loggers": {
+        # OpenTelemetry cannot send the request that Django puts on some records; it need not
+        # say so.
+        "opentelemetry.attributes": {"level": "ERROR"},
+        # Mangum logs each response as it hands it over: after the last flush that can hold it.
+        "mangum.http": {"level": "WARNING"},
+    },
     "root": {"handlers": ["console", *telemetry.LOG_HANDLERS], "level": "INFO"},
 }
 
