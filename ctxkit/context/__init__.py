@@ -5,6 +5,7 @@ from __future__ import annotations
 from ctxkit.context.deadline import Deadline
 from ctxkit.context.frame import NO_FRAME, Frame, Lazy, bind, current, get
 from ctxkit.context.key import MISSING, Key
+from ctxkit.context.local import Local
 from ctxkit.context.snapshot import Snapshot, capture
 from ctxkit.context.stepping import aiterate_in, iterate_in, run_coroutine_in
 
@@ -15,6 +16,7 @@ __all__ = (
     "Frame",
     "Key",
     "Lazy",
+    "Local",
     "Snapshot",
     "aiterate_in",
     "bind",

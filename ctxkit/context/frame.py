@@ -57,13 +57,11 @@ class Frame(Mapping[str, object]):
         the lazy objects in them.
 
     Attributes:
-        root: The frame that the outermost boundary opened, or :data:`NO_FRAME`.
         deadline: When the work has to be over, or None where nobody said.
     """
 
-    __slots__ = ("__weakref__", "_values", "deadline", "root")
+    __slots__ = ("__weakref__", "_root", "_values", "deadline")
 
-    root: Frame
     deadline: Deadline | None
 
     def __init__(
@@ -74,8 +72,18 @@ class Frame(Mapping[str, object]):
         deadline: Deadline | None = None,
     ) -> None:
         self._values = values
-        self.root = self if root is None else root
+        # None for itself: a frame that held itself would wait for the garbage collector.
+        self._root = root
         self.deadline = deadline
+
+    @property
+    def root(self) -> Frame:
+        """The frame that the outermost boundary opened, or :data:`NO_FRAME`."""
+        return self if self._root is None else self._root
+
+    @root.setter
+    def root(self, frame: Frame) -> None:
+        self._root = None if frame is self else frame
 
     def extended(self, values: Mapping[str, object]) -> Frame:
         """Return a new frame with ``values`` laid over the ones of this frame."""

@@ -7,10 +7,11 @@ from _thread import get_ident
 from contextvars import Context, copy_context
 from functools import partial
 from types import MethodType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, final
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, final
 
 from ctxkit.context._arrival import arrive, depart
 from ctxkit.context.stepping import aiterate_in, iterate_in, run_coroutine_in
+from ctxkit.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,10 +85,55 @@ def capture() -> Snapshot:
     Returns:
         A :class:`Snapshot` that does not change when the current context does.
     """
+    return Snapshot(forked_context(), get_ident())
+
+
+def forked_context() -> Context:
+    """Return a copy of the current context whose Sentry scopes are its own."""
     context = copy_context()
     if "sentry_sdk" in sys.modules:
         context.run(depart)
-    return Snapshot(context, get_ident())
+    return context
+
+
+class Errand(Generic[R]):
+    """Run a callable once, in the context of the moment the errand was made.
+
+    What a :class:`Snapshot` is for many runs: cheaper, and it lets go of the context and
+    of the callable when it is done, so that nothing which keeps the errand (an idle
+    worker, a finished thread) keeps a request alive.
+    """
+
+    __slots__ = ("_context", "_f", "_thread")
+
+    def __init__(self, f: Callable[..., R]) -> None:
+        self._f: Callable[..., R] | None = f
+        self._context: Context | None = forked_context()
+        self._thread = get_ident()
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> R:
+        """Run the errand."""
+        # No local variable may hold the context: a traceback would keep it.
+        return self._enter()(self._take(), *args, **kwargs)  # type: ignore[no-any-return]
+
+    def _enter(self) -> Callable[..., Any]:
+        context, self._context = self._context, None
+        if context is None:
+            raise RuntimeError("This errand was run before. It runs once.")
+        if get_ident() != self._thread:
+            context.run(arrive)
+        return context.run
+
+    def _take(self) -> Callable[..., R] | None:
+        f, self._f = self._f, None
+        return f
+
+    def __reduce__(self) -> Any:
+        raise ConfigurationError(
+            "The executor",
+            "runs jobs in another process or interpreter, where a context cannot follow",
+            "Submit the plain function to it, and give what it needs as arguments.",
+        )
 
 
 class Carrier:
