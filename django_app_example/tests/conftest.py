@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import django
 import pytest
 from asgiref.sync import async_to_sync
+from django.db import transaction
 from django.test import AsyncClient, Client
-
-from shop.models import Product
+from django.test.utils import setup_databases, setup_test_environment, teardown_databases
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from django.http import HttpResponse
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+django.setup()
+
+
+@pytest.fixture(scope="session")
+def database() -> Iterator[None]:
+    """Give all tests a test database, as ``manage.py test`` does."""
+    setup_test_environment()
+    before = setup_databases(verbosity=0, interactive=False)
+    yield
+    teardown_databases(before, verbosity=0)
+
+
+@pytest.fixture
+def db(database: None) -> Iterator[None]:
+    """Undo what the test writes."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
 @dataclass
@@ -56,8 +80,3 @@ class Browser:
 @pytest.fixture(params=["wsgi", "asgi"])
 def browser(request: pytest.FixtureRequest, db: None) -> Browser:
     return Browser(request.param)
-
-
-@pytest.fixture
-def sencha(db: None) -> Product:
-    return Product.objects.get(slug="sencha")

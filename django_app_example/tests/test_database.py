@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import os
 import threading
+from typing import TYPE_CHECKING
 
 import pytest
 from django.db import connection
 
 from config.database import database
-from shop.models import Product
+from shop.models import Order, Product
 from shop.orders import OutOfStockError, place_order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def last_piece(database: None) -> Iterator[Product]:
+    """Return a product that other connections see too."""
+    yield Product.objects.create(slug="last", name="The last one", price=1, stock=1)
+    Order.objects.filter(lines__product__slug="last").delete()
+    Product.objects.filter(slug="last").delete()
 
 
 def test_database_sqlite_url_names_the_file() -> None:
@@ -38,9 +50,7 @@ def test_database_of_another_kind_is_refused() -> None:
     not os.environ.get("DATABASE_URL", "").startswith("postgres"),
     reason="DATABASE_URL names no PostgreSQL",
 )
-@pytest.mark.django_db(transaction=True)
-def test_place_order_two_at_once_for_the_last_piece_one_gets_it() -> None:
-    Product.objects.create(slug="last", name="The last one", price=1, stock=1)
+def test_place_order_two_at_once_for_the_last_piece_one_gets_it(last_piece: Product) -> None:
     both = threading.Barrier(2, timeout=10)
     results: list[str] = []
 
@@ -60,4 +70,5 @@ def test_place_order_two_at_once_for_the_last_piece_one_gets_it() -> None:
     for thread in threads:
         thread.join(20)
     assert sorted(results) == ["bought", "too late"]
-    assert Product.objects.get(slug="last").stock == 0
+    last_piece.refresh_from_db()
+    assert last_piece.stock == 0

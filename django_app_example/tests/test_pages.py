@@ -21,6 +21,11 @@ def place(browser: Browser, quantity: int | str = 2) -> Order:
     return Order.objects.get(reference=response.url.split("/")[-2])
 
 
+@pytest.fixture
+def sencha(db: None) -> Product:
+    return Product.objects.get(slug="sencha")
+
+
 def test_catalogue_shows_every_product(browser: Browser) -> None:
     page = browser.text("/")
     assert all(name in page for name in Product.objects.values_list("name", flat=True))

@@ -23,6 +23,7 @@ SERVERS = {
     "wsgi": ["gunicorn", "config.wsgi", "--bind=127.0.0.1:{port}"],
     "asgi": ["uvicorn", "config.asgi:application", "--host=127.0.0.1", "--port={port}"],
 }
+Environment = dict[str, str | None]  # None: without this variable, whatever the shell says
 REQUEST = {"X-Request-ID": "r-9"}
 
 
@@ -33,13 +34,16 @@ def sink() -> Iterator[TelemetrySink]:
 
 
 @pytest.fixture
-def environment(sink: TelemetrySink, tmp_path: Path) -> dict[str, str]:
+def environment(sink: TelemetrySink, tmp_path: Path) -> Environment:
     """Return the environment of a server with a database of its own, which tells ``sink``."""
-    environment = {"DATABASE_URL": f"sqlite:///{tmp_path / 'shop.sqlite3'}"}
+    environment: Environment = {
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'shop.sqlite3'}",
+        "PYTHONSAFEPATH": None,  # a server finds the project where it is started
+    }
     subprocess.run(
         [sys.executable, "-W", "error", "manage.py", "migrate", "-v0"],
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env=_merged(environment),
         check=True,
         timeout=50,
     )
@@ -51,7 +55,12 @@ def environment(sink: TelemetrySink, tmp_path: Path) -> dict[str, str]:
     }
 
 
-def serve(protocol: str, environment: dict[str, str]) -> FreezingServer:
+def _merged(environment: Environment) -> dict[str, str]:
+    merged = {**os.environ, **environment}
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+def serve(protocol: str, environment: Environment) -> FreezingServer:
     return FreezingServer(
         [sys.executable, "-m", *SERVERS[protocol]], env=environment, cwd=ROOT, start_timeout=40
     )
@@ -63,7 +72,7 @@ def landed(sink: TelemetrySink, complete: float) -> list[Item]:
 
 @pytest.mark.parametrize("protocol", SERVERS)
 def test_failing_view_everything_lands_before_the_last_byte(
-    protocol: str, sink: TelemetrySink, environment: dict[str, str]
+    protocol: str, sink: TelemetrySink, environment: Environment
 ) -> None:
     with serve(protocol, environment) as server:
         for number in range(3):
@@ -86,7 +95,7 @@ def test_failing_view_everything_lands_before_the_last_byte(
 
 @pytest.mark.parametrize("protocol", SERVERS)
 def test_carriers_of_a_real_server_know_the_request(
-    protocol: str, environment: dict[str, str]
+    protocol: str, environment: Environment
 ) -> None:
     with serve(protocol, environment) as server:
         exchange = server.request("GET", "/products/sencha/stock/", headers=REQUEST)
@@ -95,7 +104,7 @@ def test_carriers_of_a_real_server_know_the_request(
 
 
 @pytest.mark.parametrize("protocol", SERVERS)
-def test_without_ctxkit_the_same_views_run(protocol: str, environment: dict[str, str]) -> None:
+def test_without_ctxkit_the_same_views_run(protocol: str, environment: Environment) -> None:
     with serve(protocol, environment | {"SHOP_WITHOUT_CTXKIT": "1"}) as server:
         paths = ["/", "/products/sencha/", "/products/sencha/stock/", "/orders.csv", "/activity/"]
         exchanges = [server.request("GET", path) for path in paths]
@@ -104,7 +113,7 @@ def test_without_ctxkit_the_same_views_run(protocol: str, environment: dict[str,
 
 
 def test_lambda_handler_everything_lands_before_the_freeze(
-    sink: TelemetrySink, environment: dict[str, str]
+    sink: TelemetrySink, environment: Environment
 ) -> None:
     pytest.importorskip("awslambdaric")
     del environment["CTXKIT_FLUSH_MODE"]  # that it runs on Lambda is for ctxkit to find out
@@ -120,7 +129,7 @@ def test_lambda_handler_everything_lands_before_the_freeze(
 
 
 def test_lambda_restock_everything_lands_before_the_freeze(
-    sink: TelemetrySink, environment: dict[str, str]
+    sink: TelemetrySink, environment: Environment
 ) -> None:
     pytest.importorskip("awslambdaric")
     del environment["CTXKIT_FLUSH_MODE"]

@@ -1,4 +1,4 @@
-"""Measure what ctxkit costs beside its peers: ``python tests/benchmarks/run.py``.
+"""Measure what ctxkit costs beside its peers: ``python tests/benchmarks``.
 
 Each table is one interleaved run in a process of its own; compare within a table only. With
 ``--check`` the exit code says whether ctxkit keeps its promises, with ``--json`` machines can
@@ -14,6 +14,7 @@ import platform
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 from measuring import Row
 
@@ -63,7 +64,7 @@ def _arguments() -> argparse.Namespace:
 def _measured(group: str, rounds: int) -> list[Row]:
     """Run one group in a process of its own: no SDK or settings of another in the way."""
     result = subprocess.run(
-        [sys.executable, __file__, "--group", group, "--rounds", str(rounds)],
+        [sys.executable, str(Path(__file__).parent), "--group", group, "--rounds", str(rounds)],
         stdout=subprocess.PIPE,
         check=True,
         timeout=600,
