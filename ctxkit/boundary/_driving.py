@@ -43,7 +43,7 @@ def drive(
                 step, argument = inner.throw, error
     finally:
         step = argument = None  # or an exception and this frame hold each other
-        crossing.open = False
+        crossing.close()
         run(CURRENT.set, CLOSED)
 
 

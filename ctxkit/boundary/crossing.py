@@ -36,6 +36,9 @@ ABANDONED_TIMEOUT: Final = 0.5
 #: request to the next, and keeps nothing of the request alive.
 CLOSED: Final = Frame({})
 
+#: Where a crossing runs that is over.
+_NOWHERE: Final = Context()
+
 
 @final
 class Crossing:
@@ -60,11 +63,12 @@ class Crossing:
     Attributes:
         frame: The frame of the request.
         context: Where it runs.
+        deadline: When the host ends it; None where it does not.
         request_id: Its id.
         open: Whether it is still running.
     """
 
-    __slots__ = ("context", "frame", "open", "options", "request_id")
+    __slots__ = ("context", "deadline", "frame", "open", "options", "request_id")
 
     def __init__(  # noqa: PLR0913, PLR0917 - called in two places, once per request
         self,
@@ -77,6 +81,7 @@ class Crossing:
     ) -> None:
         self.options = options
         self.open = True
+        self.deadline: Deadline | None = None
         self.request_id, refused = chosen_id(inbound_id, trusted=options.trust_request_id)
         known["request_id"] = self.request_id
         if refused is not None:
@@ -100,7 +105,7 @@ class Crossing:
             if remaining is None:
                 remaining = remaining_on_cloud_run(0.0)
             if remaining is not None:
-                self.frame.deadline = Deadline.after(remaining)
+                self.deadline = self.frame.deadline = Deadline.after(remaining)
             if options.mode is FlushMode.IDLE:
                 IN_FLIGHT.enter()
 
@@ -109,14 +114,23 @@ class Crossing:
 
         To be called exactly once.
         """
-        self.open = False
+        self.close()
         if self.options.mode is FlushMode.IDLE:
             return IN_FLIGHT.leave()
         return self.options.holds
 
+    def close(self) -> None:
+        """Let go of what the request knew.
+
+        The environ or scope holds this, and the frame may hold a request that holds those.
+        """
+        self.open = False
+        self.frame = CLOSED
+        self.context = _NOWHERE
+
     def budget(self) -> float:
         """Return the seconds that a flush may take: the user's, or what the host leaves."""
-        return budget(self.options.timeout, self.frame.deadline)
+        return budget(self.options.timeout, self.deadline)
 
 
 def budget(timeout: float | None, deadline: Deadline | None) -> float:

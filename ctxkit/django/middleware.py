@@ -67,25 +67,28 @@ class ContextMiddleware:
 
     def __call__(self, request: HttpRequest) -> Any:
         """Note down the request and pass it on: a response, or an awaitable of one."""
-        # No coroutine of our own: under ASGI the next one's is returned as it is.
-        cell = getattr(request, "scope", request.META).get(CELL)
-        if cell is None:
+        carrier = getattr(request, "scope", request.META)
+        # Taken out: the request would hold itself, and wait for the garbage collector.
+        cell = carrier.pop(CELL, None)
+        if cell is not None:
+            cell.request = request
+        elif CROSSING not in carrier:
             return self._aalone(request) if self._is_async else self._alone(request)
-        cell.request = request
+        # No coroutine of our own: under ASGI the next one's is returned as it is.
         return self.get_response(request)
 
     def _alone(self, request: HttpRequest) -> HttpResponseBase:
         """Answer without a boundary around us."""
         crossing = _opened(request)
         try:
-            return _finished(crossing.run(self.get_response, request), crossing)
+            return _finished(crossing.context.run(self.get_response, request), crossing)
         finally:
             crossing.leave()
 
     async def _aalone(self, request: HttpRequest) -> HttpResponseBase:
         crossing = _opened(request)
         try:
-            steps = crossing.run(self.get_response, request)
+            steps = crossing.context.run(self.get_response, request)
             return _finished(await run_coroutine_in(crossing.context, steps), crossing)
         finally:
             crossing.leave()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import django
@@ -55,7 +56,13 @@ def fail(request: HttpRequest) -> HttpResponse:
     raise RuntimeError("out of beans")
 
 
+#: The latest request of each streaming view.
+LATEST: dict[str, weakref.ref[HttpRequest]] = {}
+
+
 def stream(request: HttpRequest) -> StreamingHttpResponse:
+    LATEST[request.path] = weakref.ref(request)
+
     def body() -> Iterator[str]:
         for _ in range(2):
             yield f"{ctxkit.get('request_id')} {ctxkit.get('route')}\n"
@@ -64,6 +71,8 @@ def stream(request: HttpRequest) -> StreamingHttpResponse:
 
 
 async def astream(request: HttpRequest) -> StreamingHttpResponse:
+    LATEST[request.path] = weakref.ref(request)
+
     async def body() -> AsyncIterator[str]:
         for _ in range(2):
             yield f"{ctxkit.get('request_id')} {ctxkit.get('route')}\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from django.core.signals import request_finished, request_started
 from django.test import override_settings
 from django.test.client import AsyncClientHandler, ClientHandler
 from helpers.django_site_calls import call_asgi, call_wsgi, lifespan
-from helpers.django_site_unit import Records
+from helpers.django_site_unit import LATEST, Records
 
 import ctxkit
 from ctxkit.context import NO_FRAME
@@ -200,6 +201,25 @@ def test_frame_lasts_until_the_response_was_closed(stock: Any, call: Any, path: 
     finally:
         request_finished.disconnect(note)
     assert seen == [("abc", path[1:])]
+
+
+@STREAMS
+def test_request_is_gone_with_its_response_as_without_us(stock: Any, call: Any, path: str) -> None:
+    """A request that holds itself waits for the garbage collector, and all it knows with it."""
+    with override_settings(MIDDLEWARE=[]):
+        plain = stock()
+    alive = []
+    for handler in (plain, stock()):
+        call(handler, path)
+        gc.collect()
+        gc.disable()
+        try:
+            call(handler, path)
+            alive.append(LATEST[path]() is not None)
+        finally:
+            gc.enable()
+    # Django 6.1's task group keeps it under ASGI, on some versions of Python.
+    assert alive[1] == alive[0]
 
 
 @STREAMS
