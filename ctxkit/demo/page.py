@@ -36,7 +36,8 @@ lane.</p>
 <p>An item belongs to a request by the trace id that the client sent; a metric by an attribute with
 the request id. Handler, spans and flushes are written down within the server process, by a span
 processor and a flush listener, so that what was lost can still be shown. Sessions and client
-reports, the SDK&rsquo;s own bookkeeping, are not counted.</p>
+reports, the SDK&rsquo;s own bookkeeping, are not counted. Sentry&rsquo;s integration for Lambda,
+which flushes Sentry alone, is not in use.</p>
 """
 
 
@@ -65,6 +66,7 @@ def as_page(lanes: Sequence[LaneReport], backend_latency: float) -> str:
         ),
         timelines="\n".join(draw_lane(lane, index, scale) for lane in lanes),
         figures="\n".join(_figures(*pair) for pair in pairs(lanes)),
+        figures_note=_figures_note(lanes),
         kinds_head="".join(f'<th scope="col">{escape(kind)}</th>' for kind in kinds),
         kinds="\n".join(_kinds(lane, kinds) for lane in lanes),
         method=Template(_METHOD).substitute(latency=_milliseconds(backend_latency)),
@@ -89,8 +91,8 @@ def _headline(lanes: Sequence[LaneReport]) -> str:
 def _lead(lanes: Sequence[LaneReport], backend_latency: float) -> str:
     return (
         f"{len(lanes[0].requests)} requests to each server. It is stopped at the instant a "
-        "response is complete, as AWS Lambda and Cloud Run do to yours, continued for the next "
-        "one, and killed at the end. The telemetry backend takes "
+        "response is complete, as AWS Lambda does to yours, continued for the next one, and "
+        "killed at the end. The telemetry backend takes "
         f"{_milliseconds(backend_latency)} to acknowledge."
     )
 
@@ -141,6 +143,15 @@ def _figures(without: LaneReport, with_ctxkit: LaneReport) -> str:
         ]
         rows.append(_row(lane.lane.title, cells))
     return "\n".join(rows)
+
+
+def _figures_note(lanes: Sequence[LaneReport]) -> str:
+    if all(without.expected == with_ctxkit.expected for without, with_ctxkit in pairs(lanes)):
+        return ""
+    return (
+        '<p class="note after">A request has more items with ctxkit, since spans in worker threads '
+        "stay in its trace; without it they belong to no request, and are not counted.</p>"
+    )
 
 
 def _kinds(lane: LaneReport, kinds: Sequence[str]) -> str:

@@ -34,7 +34,7 @@ def pairs(lanes: Sequence[LaneReport]) -> list[tuple[LaneReport, LaneReport]]:
 
 def percent(share: float) -> str:
     """Return a share as a whole percentage, which is 100 only if nothing is missing."""
-    return f"{int(share * 100)} %"
+    return f"{int(share * 100 + 1e-9)} %"
 
 
 def versions() -> dict[str, str]:

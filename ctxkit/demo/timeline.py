@@ -74,7 +74,7 @@ def draw_lane(lane: LaneReport, index: int, scale: Scale) -> str:
         f'<article class="card lane" aria-labelledby="{name}"><header>'
         f'<h3 id="{name}">{escape(lane.lane.title)}</h3>'
         f"<p>{landed} of {len(request.fates)} landed</p></header>"
-        f'<table><thead><tr><th class="what" scope="col">Item</th>'
+        f'<table role="table"><thead><tr role="row"><th class="what" scope="col">Item</th>'
         f'<th class="time" scope="col"><span class="unseen">When, in milliseconds</span>'
         f'{_axis(scale)}</th><th class="fate" scope="col">Outcome</th></tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></article>"
@@ -176,8 +176,11 @@ def _row(  # noqa: PLR0913 - a row has so many parts
 ) -> str:
     kind, name = (escape(text) for text in label)
     small = f"<small>{kind}</small> " if kind else ""
+    # The roles, since the narrow layout takes the table's own away from screen readers.
+    title = f"{kind} {name}".strip()
     return (
-        f'<tr class="{css}"><th class="what" scope="row" title="{f"{kind} {name}".strip()}">'
-        f'{small}{name}</th><td class="time"><div class="track">{background}{drawing}</div></td>'
-        f'<td class="fate {fate_css}">{escape(fate)}</td></tr>'
+        f'<tr role="row" class="{css}">'
+        f'<th role="rowheader" class="what" scope="row" title="{title}">{small}{name}</th>'
+        f'<td role="cell" class="time"><div class="track">{background}{drawing}</div></td>'
+        f'<td role="cell" class="fate {fate_css}">{escape(fate)}</td></tr>'
     )

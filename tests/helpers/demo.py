@@ -1,8 +1,19 @@
-"""A server that answers one request in two steps, for the freezing hosts to freeze."""
+"""A server for the freezing hosts to freeze, and reports for the demo to show."""
 
 from __future__ import annotations
 
 import sys
+import time
+from typing import TYPE_CHECKING
+
+from ctxkit.demo.lanes import Lane
+from ctxkit.demo.verdict import Fate, LaneReport, Outcome, RequestReport, Sent
+from ctxkit.testing import Times
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ctxkit.demo.verdict import Mark
 
 # It counts for ever in a thread, so that one can see it standing still, and forks once,
 # so that one can see that the whole group does. "?work" answers only after its length.
@@ -48,3 +59,48 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 def counting_server() -> list[str]:
     """Return the command of the server above; it answers ``<count> <pid of its child>``."""
     return [sys.executable, "-c", COUNTING_SERVER, "{port}"]
+
+
+def eventually(condition: Callable[[], object]) -> bool:
+    """Return whether the condition became true within five seconds."""
+    deadline = time.monotonic() + 5
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def lane_report(
+    server: str,
+    fates: Sequence[tuple[str, str, float | None]],
+    *,
+    with_ctxkit: bool,
+    latencies: Sequence[float] = (0.5, 0.1, 0.1),
+    marks: Sequence[Mark] = (),
+) -> LaneReport:
+    """Return a report whose every request, sent at time 0, had these items.
+
+    Args:
+        server: The server.
+        fates: Kind, name and when it was acknowledged (None: lost) of each item.
+        with_ctxkit: Which of the two lanes.
+        latencies: Seconds of each request's response.
+        marks: What the witness saw in each request.
+    """
+    requests: list[RequestReport] = []
+    for latency in latencies:
+        times = Times(None, 0.0, latency, latency, latency)
+        sent = Sent("/shop/?a=1&b=<2>", "f" * 32, "r1", 200, times)
+        judged = tuple(
+            Fate(kind, name, outcome_of(when, latency), when) for kind, name, when in fates
+        )
+        requests.append(RequestReport(sent, judged, tuple(marks)))
+    return LaneReport(Lane(server, with_ctxkit=with_ctxkit), tuple(requests))
+
+
+def outcome_of(when: float | None, complete: float) -> Outcome:
+    """Return what the demo calls it."""
+    if when is None:
+        return Outcome.LOST
+    return Outcome.LANDED if when <= complete else Outcome.LATE

@@ -3,28 +3,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
 
 import pytest
-from helpers.demo import counting_server
+from helpers.demo import counting_server, eventually
 
 from ctxkit.exceptions import HostError
 from ctxkit.testing import FreezingServer
 from ctxkit.testing._processes import state
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-
-
-def eventually(condition: Callable[[], object]) -> bool:
-    deadline = time.monotonic() + 5
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)
-    return True
 
 
 @linux

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from helpers.demo import eventually
 
 from ctxkit.exceptions import HostError
 from ctxkit.testing import LambdaHost
@@ -58,7 +59,7 @@ def test_function_is_frozen_between_events_and_thawed_for_the_next(folder: Path)
         before = function.invoke({}, timeout=10)
         assert function.frozen
         if sys.platform == "linux":
-            assert state(before.payload["pid"]) == "T"
+            assert eventually(lambda: state(before.payload["pid"]) == "T")
         time.sleep(0.5)
         after = function.invoke({})
     assert after.payload["pid"] == before.payload["pid"]
