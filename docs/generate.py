@@ -1,0 +1,106 @@
+"""Write the tables that come from the code into the pages; ``--check`` only compares.
+
+A page says where: between ``<!-- generated: NAME -->`` and ``<!-- end -->``.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ctxkit.boundary.options import MODE_VARIABLE, FlushMode
+from ctxkit.flushing.budget import DEFAULT_TIMEOUT, TIMEOUT_VARIABLE
+from ctxkit.lifecycle.environment import _matches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+HERE = Path(__file__).parent
+_SECTION = re.compile(r"(<!-- generated: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _settings() -> str:
+    from ctxkit.django.conf import SETTINGS  # noqa: PLC0415 - needs the django extra
+
+    rows = ((f"`{setting.key}`", f"`{setting.default}`", setting.summary) for setting in SETTINGS)
+    return _table(("Key", "Default", "What it does"), rows)
+
+
+def _variables() -> str:
+    modes = ", ".join(f"`{mode}`" for mode in FlushMode)
+    return _table(
+        ("Variable", "Default", "What it does"),
+        (
+            (
+                f"`{MODE_VARIABLE}`",
+                f"`{FlushMode.AUTO}`",
+                f"Which responses are held: one of {modes}.",
+            ),
+            (
+                f"`{TIMEOUT_VARIABLE}`",
+                f"`{DEFAULT_TIMEOUT}`",
+                "The longest time, in seconds, that a flush holds its caller. `0` only starts it.",
+            ),
+        ),
+    )
+
+
+def _hosts() -> str:
+    meaning = {"always": "each response", "idle": "the last one in flight", "never": "none"}
+    pod = {"KUBERNETES_SERVICE_HOST": "any"}  # sets Knative apart from Cloud Run
+    found = dict.fromkeys([*_matches({}), *_matches(pod)])
+    rows = [(f"`{name}`", f"`{variable}`", meaning[hold]) for name, hold, variable in found]
+    return _table(("Host", "Told by", "Held under `auto`"), (*rows, ("`process`", "-", "none")))
+
+
+def _checks() -> str:
+    from django.core.checks import ERROR  # noqa: PLC0415 - needs the django extra
+
+    from ctxkit.django.checks import CHECKS  # noqa: PLC0415
+
+    return "\n".join(
+        f"## `{check.id}`\n\n"
+        f"{'Error' if check.level == ERROR else 'Warning'}. "
+        f"{_sentence(check.title)}\n\n**Fix**: {check.hint}\n"
+        for check in CHECKS
+    )
+
+
+def _sentence(title: str) -> str:
+    """Return the title of a check with words in the place of its particulars."""
+    return "A setting cannot be used." if title == "{} {}." else title.replace("{}", "…")
+
+
+SECTIONS: dict[str, Callable[[], str]] = {
+    "checks": _checks,
+    "hosts": _hosts,
+    "settings": _settings,
+    "variables": _variables,
+}
+
+
+def main() -> int:
+    """Write or check every page; return the exit code."""
+    stale = []
+    for page in sorted(HERE.rglob("*.md")):
+        text = page.read_text()
+        fresh = _SECTION.sub(lambda match: match[1] + SECTIONS[match[2]]() + match[3], text)
+        if fresh != text:
+            stale.append(str(page.relative_to(HERE)))
+            if "--check" not in sys.argv:
+                page.write_text(fresh)
+    if stale and "--check" in sys.argv:
+        sys.stderr.write(f"stale: {', '.join(stale)}. Run: python docs/generate.py\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
