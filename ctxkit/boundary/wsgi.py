@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextvars import copy_context
 from typing import TYPE_CHECKING, final
 
+from ctxkit.boundary._wsgi_passed import cross_passed, is_file
 from ctxkit.boundary.completion import Completion
 from ctxkit.boundary.crossing import ABANDONED_TIMEOUT, CROSSING, Crossing, lay_over
 from ctxkit.boundary.options import BoundaryOptions
@@ -109,6 +110,8 @@ def cross_wsgi(  # noqa: PLR0913 - WSGI's own two, and ours
     }
     inbound = environ.get(options.environ_name) if options.environ_name else None
     crossing = environ[CROSSING] = Crossing(environ, options, known, inbound, values, baseline)
+    if not options.holds:
+        return cross_passed(crossing, app, environ, start_response)
     response = _Response(crossing, environ, start_response)
     try:
         body = crossing.context.run(app, environ, response.start)
@@ -141,7 +144,7 @@ class _Response:
         self._start_response = start_response
         # The application's iterable, stepped in the context of the request.
         self._body: SteppedIterator[bytes, None] | None = None
-        self._completion = Completion() if crossing.options.holds else None
+        self._completion = Completion()
         # What is left for the server to fetch once the response was settled.
         self._held: Iterator[bytes] = iter(())
         # What the application raised when its response was complete; raised by close().
@@ -153,9 +156,8 @@ class _Response:
         name = crossing.options.request_id_header
         if name is not None and all(name.lower() != field.lower() for field, _ in headers):
             headers = [*headers, (name, crossing.request_id)]
-        if self._completion is not None:
-            method = self._environ["REQUEST_METHOD"]
-            self._completion.at_headers(method, _code(status), headers, "content-length")
+        method = self._environ["REQUEST_METHOD"]
+        self._completion.at_headers(method, _code(status), headers, "content-length")
         if exc_info is None:
             write = self._start_response(status, headers)
         else:
@@ -164,8 +166,6 @@ class _Response:
             finally:
                 exc_info = None  # PEP 3333: or it is a circular reference
         completion = self._completion
-        if completion is None:
-            return write
 
         def counted_write(data: bytes) -> None:
             completion.at_part(len(data))
@@ -175,7 +175,7 @@ class _Response:
 
     def carrying(self, body: Iterable[bytes]) -> Iterable[bytes]:
         """Return what the server gets for ``body``: itself, a list or this object."""
-        if type(body) in (list, tuple) or self._is_file(body):
+        if type(body) in (list, tuple) or is_file(body, self._environ):
             # Nothing more is going to happen in the application, and nothing has left.
             self.settle("response")
             return body
@@ -184,7 +184,7 @@ class _Response:
         except BaseException:
             self.settle("exception")
             raise
-        if self._completion is not None and self._completion.at_part(0):
+        if self._completion.at_part(0):
             # Complete with its headers: a server need not ask for content after this.
             self._hold(self._body, b"")
         return self
@@ -201,7 +201,7 @@ class _Response:
         except BaseException as error:
             self.settle("response" if isinstance(error, StopIteration) else "exception")
             raise
-        if self._completion is None or not self._completion.at_part(len(chunk)):
+        if not self._completion.at_part(len(chunk)):
             return chunk
         self._hold(body, chunk)
         return next(self._held)
@@ -232,7 +232,8 @@ class _Response:
         """Settle before ``chunk``, which completes the response and is then to be fetched.
 
         Content beyond it is dropped, as PEP 3333 wants it. Of content that HTTP does not
-        allow (HEAD) the first chunk is kept: servers derive header fields from it.
+        allow (HEAD) the first chunk is kept, be it empty: servers derive header fields from
+        it, and some start the response only with a chunk.
         """
         try:
             for beyond in body:
@@ -240,11 +241,7 @@ class _Response:
         except BaseException as error:  # noqa: BLE001 - the response is whole: raised by close()
             self._error = error
         self.settle("response" if self._error is None else "exception")
-        self._held = iter((chunk,) if chunk else ())
-
-    def _is_file(self, body: object) -> bool:
-        wrapper = self._environ.get("wsgi.file_wrapper")
-        return isinstance(wrapper, type) and isinstance(body, wrapper)
+        self._held = iter((chunk,))
 
 
 def _code(status: str) -> int:
