@@ -72,8 +72,8 @@ class Table:
     def declare(self, name: str) -> Column | None:
         """Return the column of ``name``, or None if the class has a say in setting it."""
         for base in self.declared.__mro__:
-            kind: type[object] = type(base.__dict__.get(name))
-            if hasattr(kind, "__set__") or hasattr(kind, "__delete__"):
+            found: object = base.__dict__.get(name)
+            if hasattr(type(found), "__set__") or hasattr(type(found), "__delete__"):
                 return None
         with self._lock:
             if name not in self.columns:

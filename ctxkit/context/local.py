@@ -134,10 +134,9 @@ def _attribute(table: Table, name: str, column: Column) -> property:
                 return value
         for base in table.declared.__mro__:
             if name in base.__dict__:
-                value = base.__dict__[name]
-                kind: type[object] = type(value)
-                bind = getattr(kind, "__get__", None)
-                return value if bind is None else bind(value, self, table.declared)
+                found: object = base.__dict__[name]
+                bind = getattr(type(found), "__get__", None)
+                return found if bind is None else bind(found, self, table.declared)
         raise _no_attribute(self, name)
 
     return property(read)

@@ -35,8 +35,9 @@ class ThreadPoolExecutor(futures.ThreadPoolExecutor):
         """Schedule ``fn(*args, **kwargs)`` in the current context."""
         # In an empty context, since submit may start a worker, and what starts a thread is
         # kept by it for its life: by -X thread_inherit_context, by OpenTelemetry, by Sentry.
-        submit: Callable[..., futures.Future[T]] = super().submit
-        return Context().run(submit, Errand(fn), *args, **kwargs)
+        submit: Callable[..., Any] = super().submit
+        future: futures.Future[T] = Context().run(submit, Errand(fn), *args, **kwargs)
+        return future
 
     def map(self, fn: Callable[..., T], *iterables: Iterable[Any], **options: Any) -> Iterator[T]:
         """Schedule ``fn`` for the items of ``iterables`` in the current context."""

@@ -39,8 +39,9 @@ def create_task(
     if context is not None:
         return asyncio.create_task(coro, context=context, **options)
     # Not context=: some task factories do not take it.
-    start: Callable[..., asyncio.Task[T]] = asyncio.create_task
-    return forked_context().run(start, coro, **options)
+    start: Callable[..., Any] = asyncio.create_task
+    task: asyncio.Task[T] = forked_context().run(start, coro, **options)
+    return task
 
 
 def to_thread(f: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
