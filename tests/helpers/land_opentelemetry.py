@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import opentelemetry._logs._internal
 import opentelemetry.metrics._internal
 import opentelemetry.trace
-from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
@@ -48,6 +49,9 @@ class OTel:
         )
         self.loggers = LoggerProvider(shutdown_on_exit=False)
         self.loggers.add_log_record_processor(self.log_processor)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it moves to another package, slowly
+            self.log_handler = LoggingHandler(logger_provider=self.loggers)
 
     def put_in_charge(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Make these the global providers for the length of a test."""
@@ -59,8 +63,8 @@ class OTel:
     def record(self) -> None:
         """Record a span, a log record and a measurement."""
         with self.tracers.get_tracer("shop").start_as_current_span("order"):
-            record = LogRecord(severity_number=SeverityNumber.INFO, body="ordered")
-            self.loggers.get_logger("shop").emit(record)
+            record = logging.LogRecord("shop", logging.INFO, __file__, 1, "ordered", (), None)
+            self.log_handler.emit(record)
         self.counter.add(1)
 
     def shut_down(self) -> None:

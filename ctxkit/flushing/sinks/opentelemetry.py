@@ -124,7 +124,8 @@ class RecordsSink:
         losses = self._ledger.settle()
         if losses:
             return SinkOutcome(SinkStatus.FAILED, f"lost: {losses}")
-        if answer is False:
+        # SDK 1.33 answers False whenever it flushed logs.
+        if answer is False and (self._unknown or any(map(_Batch.pending, self._batches))):
             return SinkOutcome(SinkStatus.FAILED, "the provider's force_flush() answered False")
         if self._unknown:
             return SinkOutcome(SinkStatus.UNVERIFIED, f"{self._unknown} does not tell")
@@ -139,11 +140,9 @@ class RecordsSink:
 
     def _look_at(self, processors: Iterable[Any]) -> None:
         for processor in processors:
-            batch = _batch_of(processor)
+            batch = _batch_of(processor, self._ledger)
             if batch is not None:
                 self._batches.append(batch)
-                if not _watch_exporter(batch.exporter, self._ledger):
-                    self._unknown = type(batch.exporter).__name__
             elif hasattr(processor, self._children):
                 self._look_at(getattr(processor, self._children))
             elif not _is_unbuffered(processor):
@@ -229,37 +228,77 @@ class MetricsSink:
                 continue
             self._readers.append(reader)
             exporter = getattr(reader, "_exporter", None)
-            if not _watch_exporter(exporter, self._ledger):
+            if not _Exports(exporter, self._ledger).watched:
                 self._unknown = type(reader if exporter is None else exporter).__name__
         self._seen = storages
 
 
 @final
-class _Batch:
-    """A batching processor: its queue, and the lock it holds while it exports.
+class _Exports:
+    """Follow the exports of one exporter."""
 
-    Both are looked up each time, since the SDK replaces them in a forked child.
+    __slots__ = ("running", "watched")
+
+    def __init__(self, exporter: Any, ledger: Ledger) -> None:
+        self.running = 0
+        kind = type(exporter).__name__
+
+        def around(method: Callable[..., Any]) -> Callable[..., Any]:
+            def export(*args: Any, **named: Any) -> Any:
+                self.running += 1
+                try:
+                    result = method(*args, **named)
+                except Exception as error:
+                    ledger.lose(f"{kind} raised {type(error).__name__}: {error}")
+                    raise
+                finally:
+                    self.running -= 1
+                if getattr(result, "name", None) != "SUCCESS":
+                    ledger.lose(f"{kind} answered {getattr(result, 'name', result)}")
+                return result
+
+            return export
+
+        #: Whether the exporter gives the chance to do so.
+        self.watched = tap(exporter, "export", around)
+
+
+@final
+class _Batch:
+    """A batching processor of the SDK: its queue, and whether it exports right now.
+
+    Everything is looked up each time, since the SDK replaces it in a forked child.
     """
 
-    __slots__ = ("_holder", "_queue", "exporter")
+    __slots__ = ("_exports", "_holder", "_queue")
 
-    def __init__(self, holder: Any, queue: str, exporter: Any) -> None:
+    def __init__(self, holder: Any, queue: str, exports: _Exports) -> None:
         self._holder = holder
         self._queue = queue
-        self.exporter = exporter
+        self._exports = exports
 
     def pending(self) -> int:
         holder = self._holder
-        exporting: bool = holder._export_lock.locked()  # noqa: SLF001
+        # The lock is held from before the queue is emptied. Before SDK 1.34 there was none.
+        lock = getattr(holder, "_export_lock", None)
+        exporting: bool = self._exports.running > 0 if lock is None else lock.locked()
         return len(getattr(holder, self._queue)) + exporting
 
 
-def _batch_of(processor: Any) -> _Batch | None:
-    holder = getattr(processor, "_batch_processor", None)
-    exporter = getattr(holder, "_exporter", None)
-    if exporter is None or not hasattr(getattr(holder, "_export_lock", None), "locked"):
+def _batch_of(processor: Any, ledger: Ledger) -> _Batch | None:
+    """Return what there is to know of a batching processor; None if it is none, or opaque."""
+    if not any(
+        kind.__name__.startswith("Batch") and kind.__module__.startswith(_SDK)
+        for kind in type(processor).__mro__
+    ):
         return None
-    return _Batch(holder, "_queue", exporter) if hasattr(holder, "_queue") else None
+    holder = getattr(processor, "_batch_processor", processor)
+    queue = "_queue" if hasattr(holder, "_queue") else "queue"
+    exporter = getattr(holder, "_exporter", None) or getattr(holder, "span_exporter", None)
+    exports = _Exports(exporter, ledger)
+    if not exports.watched or not hasattr(holder, queue):
+        return None
+    return _Batch(holder, queue, exports)
 
 
 def _is_unbuffered(processor: Any) -> bool:
@@ -276,23 +315,3 @@ def _keys(mapping: Any) -> tuple[Any, ...]:
 
 def _names(thing: object) -> set[str]:
     return {kind.__name__ for kind in type(thing).__mro__}
-
-
-def _watch_exporter(exporter: Any, ledger: Ledger) -> bool:
-    """Have exports that failed told to ``ledger``; False if the exporter gives no chance."""
-    kind = type(exporter).__name__
-
-    def around(method: Callable[..., Any]) -> Callable[..., Any]:
-        def export(*args: Any, **named: Any) -> Any:
-            try:
-                result = method(*args, **named)
-            except Exception as error:
-                ledger.lose(f"{kind} raised {type(error).__name__}: {error}")
-                raise
-            if getattr(result, "name", None) != "SUCCESS":
-                ledger.lose(f"{kind} answered {getattr(result, 'name', result)}")
-            return result
-
-        return export
-
-    return tap(exporter, "export", around)

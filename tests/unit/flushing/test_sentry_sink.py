@@ -45,7 +45,8 @@ def wait_until_idle(client: Any) -> None:
 
 def test_flush_lands_whatever_the_client_holds(backend: TelemetrySink) -> None:
     backend.latency = 0.03
-    with sentry_set_up(backend.dsn, traces_sample_rate=1.0, enable_logs=True):
+    logs = {"enable_logs": True} if hasattr(sentry_sdk, "logger") else {}
+    with sentry_set_up(backend.dsn, traces_sample_rate=1.0, **logs):
         with sentry_sdk.start_transaction(name="checkout"):
             sentry_sdk.capture_message("paid")
         if hasattr(sentry_sdk, "logger"):
