@@ -32,6 +32,8 @@ if WITH_CTXKIT:
     MIDDLEWARE.insert(0, "ctxkit.django.ContextMiddleware")
     # System checks, and the CTXKIT dict.
     INSTALLED_APPS.append("ctxkit.django")
+    # This package keeps its state in a threading.local: make that follow the request as well.
+    CTXKIT = {"ADOPT": ["vendored.oldaudit._state"]}
 
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
