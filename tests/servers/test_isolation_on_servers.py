@@ -1,4 +1,4 @@
-"""The boundary on real servers: what the client has, and what had landed by then."""
+"""What requests see of each other on real servers, whatever these do with contexts."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import pytest
 if TYPE_CHECKING:
     from helpers.servers import Connection, Response, Server
 
+pytestmark = pytest.mark.parametrize("mode", ["never", "always"], indirect=True, scope="module")
+
 numbers = count()
 
 
@@ -18,50 +20,13 @@ def new_id() -> str:
     return f"request-{next(numbers)}"
 
 
-def landed(server: Server) -> list[str]:
-    return (server.folder / "landed.txt").read_text().split()
-
-
-def ask(connection: Connection, path: str, request_id: str, method: str = "GET") -> Connection:
-    return connection.send(path, method, {"X-Request-ID": request_id})
+def ask(connection: Connection, path: str, request_id: str) -> Connection:
+    return connection.send(path, headers={"X-Request-ID": request_id})
 
 
 def told(response: Response) -> list[str]:
     seen: list[str] = json.loads(response.body)
     return seen
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "status", "body"),
-    [
-        ("GET", "/list", 200, b"abcd"),
-        ("HEAD", "/framed", 200, b""),
-        ("HEAD", "/chunked", 200, b""),
-        ("GET", "/empty", 204, b""),
-    ],
-)
-def test_everything_has_landed_when_the_response_is_complete(
-    server: Server, method: str, path: str, status: int, body: bytes
-) -> None:
-    request_id = new_id()
-    with server.connect() as connection:
-        response = ask(connection, path, request_id, method).receive(method)
-        assert request_id in landed(server)
-    assert (response.status, response.body) == (status, body)
-    assert response.headers["x-request-id"] == request_id
-
-
-@pytest.mark.parametrize("path", ["/framed", "/chunked"])
-def test_only_the_part_that_completes_the_response_waits(server: Server, path: str) -> None:
-    request_id = new_id()
-    with server.connect() as connection:
-        response = ask(connection, path, request_id).headers()
-        assert connection.content(response, 2) == b"ab"
-        assert request_id not in landed(server)
-        (server.folder / f"{request_id}.ack").touch()
-        connection.finish(response)
-        assert request_id in landed(server)
-    assert response.body == b"abcd"
 
 
 def test_kept_connection_carries_nothing_from_request_to_request(server: Server) -> None:
