@@ -280,6 +280,8 @@ class LambdaHost:
             "AWS_REGION": "eu-central-1",
             "LAMBDA_TASK_ROOT": os.fspath(self._cwd or os.getcwd()),  # noqa: PTH109 - a plain string
             "_HANDLER": self._handler,
+            # Lambda has the function's folder on sys.path, whatever whoever tests it has.
+            "PYTHONSAFEPATH": None,
             **self._env,
         }
 
