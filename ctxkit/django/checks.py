@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.conf import settings
@@ -12,6 +13,7 @@ from django.utils.module_loading import import_string
 from ctxkit.django import conf
 from ctxkit.django.middleware import ContextMiddleware
 from ctxkit.exceptions import AdoptionError
+from ctxkit.propagation import adopt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,10 +88,20 @@ def check_settings(*_: object, **__: object) -> list[CheckMessage]:
 
 
 def _adoptions() -> Iterator[CheckMessage]:
+    for module, name in conf.adoptions():
+        error = _refusal(module, name)
+        if error is not None:
+            yield NOT_ADOPTABLE.message(error)
+
+
+def _refusal(module: str, name: str) -> Exception | None:
     try:
-        conf.adopt_declared()
+        if find_spec(module) is None:
+            return AdoptionError(module, name, "there is no such module")
+        adopt(module, name)
     except (AdoptionError, ImportError) as error:
-        yield NOT_ADOPTABLE.message(error)
+        return error
+    return None
 
 
 def check_middleware(*_: object, **__: object) -> list[CheckMessage]:

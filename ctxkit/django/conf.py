@@ -87,19 +87,28 @@ def options() -> BoundaryOptions:
     return _options
 
 
-def adopt_declared() -> None:
-    """Adopt what ``CTXKIT["ADOPT"]`` names; what was adopted before stays so.
+def adoptions() -> list[tuple[str, str]]:
+    """Return the module and the name of everything that ``CTXKIT["ADOPT"]`` lists.
 
     Raises:
-        AdoptionError: One of them is no ``threading.local`` at the top of a module.
         ConfigurationError: One of them is no dotted path.
     """
-    paths = _paths(_declared().get("ADOPT", ()))
-    if paths:
+    return _paths(_declared().get("ADOPT", ()))
+
+
+def adopt_declared() -> None:
+    """Adopt what ``CTXKIT["ADOPT"]`` lists; what was adopted before stays so.
+
+    Raises:
+        AdoptionError: One of them is no ``threading.local`` at the top of its module.
+        ConfigurationError: One of them is no dotted path.
+    """
+    declared = adoptions()
+    if declared:
         from ctxkit.propagation import adopt  # noqa: PLC0415 - few projects ask for it
 
-        for path in paths:
-            adopt(*path)
+        for module, name in declared:
+            adopt(module, name)
 
 
 def problems() -> list[ConfigurationError]:

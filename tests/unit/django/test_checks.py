@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ def _ids(messages: list[checks.CheckMessage]) -> list[str | None]:
 @pytest.fixture
 def legacy(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     module = ModuleType("legacy_package")
+    module.__spec__ = ModuleSpec(module.__name__, None)
     module.state = threading.local()
     module.number = 7
     monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -51,11 +53,17 @@ def test_check_settings_reports_every_problem_with_its_fix() -> None:
 
 
 def test_check_settings_reports_what_cannot_be_adopted(legacy: ModuleType) -> None:
-    for path in ("legacy_package.number", "legacy_package.absent", "no_such_package.state"):
-        with override_settings(CTXKIT={"ADOPT": [path]}):
-            [message] = checks.check_settings(None)
-        assert message.id == "ctxkit.E002"
-        assert path.partition(".")[0] in message.msg
+    paths = [
+        "legacy_package.number",
+        "legacy_package.absent",
+        "no_such_package.state",
+        "legacy_package.no_such_module.state",
+    ]
+    with override_settings(CTXKIT={"ADOPT": paths}):
+        messages = checks.check_settings(None)
+    assert _ids(messages) == ["ctxkit.E002"] * len(paths)
+    for path, message in zip(paths, messages, strict=True):
+        assert path.rpartition(".")[0] in message.msg
 
 
 def test_check_settings_accepts_what_can_be_adopted(legacy: ModuleType) -> None:
