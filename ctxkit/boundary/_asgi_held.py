@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from asyncio import CancelledError, get_running_loop
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, final
 
 from ctxkit.boundary._driving import drive
 from ctxkit.boundary._ending import Ending
 from ctxkit.boundary._shielded import asyncio_runs, finished, flush_shielded
 from ctxkit.boundary.completion import Completion
-from ctxkit.boundary.crossing import ABANDONED_TIMEOUT, Crossing
+from ctxkit.boundary.crossing import ABANDONED_TIMEOUT, Crossing, budget
 from ctxkit.flushing import flush
 
 if TYPE_CHECKING:
@@ -103,7 +104,8 @@ class _Held:
                 await self._send(message)
                 return
             self._events = events = []
-            self._timer = self._loop.call_later(SETTLE_LIMIT, self._overdue)
+            limit = budget(SETTLE_LIMIT, self._crossing.frame.deadline)
+            self._timer = self._loop.call_later(limit, self._overdue)
         else:
             ends = self._ends(message)
         events.append(message)
@@ -134,22 +136,27 @@ class _Held:
             interruption = await finished(self._late)
         if must_land:
             interruption = await self._flush(reason) or interruption
-        await self._release()
-        if interruption is not None and reason == "response":
-            raise interruption
+        if reason == "response":
+            await self._release()
+            if interruption is not None:
+                raise interruption
+        else:
+            with suppress(Exception):  # the application's own error is on its way out
+                await self._release()
 
     async def _flush(self, reason: str) -> CancelledError | None:
-        budget = self._crossing.budget()
+        timeout = self._crossing.budget()
         if reason == "cancelled":
-            budget = min(budget, ABANDONED_TIMEOUT)
-        return await flush_shielded(budget, reason)
+            timeout = min(timeout, ABANDONED_TIMEOUT)
+        return await flush_shielded(timeout, reason)
 
     async def _release(self) -> None:
         """Send what was held, in order, and hold nothing from now on."""
         events = self._events
         if events is not None:
-            while events:
-                await self._send(events.pop(0))
+            with suppress(OSError):  # the client has gone, and who would be told has returned
+                while events:
+                    await self._send(events.pop(0))
         self._events = self._completion = None
 
     def _overdue(self) -> None:
@@ -158,7 +165,8 @@ class _Held:
     async def _give_up(self) -> None:
         """Let the response go although the application has not returned."""
         await self._flush("overdue")
-        await self._release()
+        with suppress(Exception):  # nobody awaits this task for its errors
+            await self._release()
 
     def _completes(self, message: Message) -> bool:
         """Return whether HTTP lets the client stop reading after ``message``."""

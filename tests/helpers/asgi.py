@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HTTP = {
     "type": "http",
@@ -128,6 +131,13 @@ class Exchange:
     def _expect(self, state: str, kind: str) -> None:
         if self._state != state:
             raise ProtocolError(f"{kind} in state {self._state}")
+
+
+async def until(condition: Callable[[], bool], patience: float = 10) -> None:
+    """Let the loop go round until ``condition`` holds."""
+    async with asyncio.timeout(patience):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0)
 
 
 def start(*headers: tuple[bytes, bytes], status: int = 200, **more: Any) -> dict[str, Any]:

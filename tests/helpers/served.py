@@ -68,7 +68,7 @@ def wait_for_client() -> None:
 
 async def await_client() -> None:
     async with asyncio.timeout(PATIENCE):
-        while not acknowledged(str(ctxkit.get("request_id"))):
+        while not acknowledged(str(ctxkit.get("request_id"))):  # noqa: ASYNC110 - it is a file
             await asyncio.sleep(0.005)
 
 

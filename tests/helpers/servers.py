@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Self
 
 TESTS = Path(__file__).parent.parent
 PATIENCE = 15.0  # seconds
@@ -72,7 +74,12 @@ KINDS = (
     ),
     Kind("gunicorn-gthread", "wsgi", f"{_GUNICORN} -k gthread --threads 4 {{app}}", ("gunicorn",)),
     Kind("waitress", "wsgi", "waitress --listen=127.0.0.1:{port} {app}", ("waitress",)),
-    Kind("granian-wsgi", "wsgi", f"{_GRANIAN} --interface wsgi --blocking-threads 4 {{app}}", ("granian",)),
+    Kind(
+        "granian-wsgi",
+        "wsgi",
+        f"{_GRANIAN} --interface wsgi --blocking-threads 4 {{app}}",
+        ("granian",),
+    ),
     Kind("hypercorn-wsgi", "wsgi", "hypercorn -b 127.0.0.1:{port} wsgi:{app}", ("hypercorn",)),
     Kind(
         "uwsgi",
@@ -83,7 +90,12 @@ KINDS = (
         program=True,
     ),
     Kind("gunicorn-asgi", "asgi", f"{_GUNICORN} -k asgi {{app}}", ("gunicorn.workers.gasgi",)),
-    Kind("uvicorn-h11", "asgi", "uvicorn --loop asyncio --http h11 --port {port} {app}", ("uvicorn", "h11")),
+    Kind(
+        "uvicorn-h11",
+        "asgi",
+        "uvicorn --loop asyncio --http h11 --port {port} {app}",
+        ("uvicorn", "h11"),
+    ),
     Kind(
         "uvicorn-httptools",
         "asgi",
@@ -117,7 +129,7 @@ class Server:
         self.folder = folder
         self.port = _free_port()
         self._output = (folder / "server.log").open("w+")
-        self._process = subprocess.Popen(  # noqa: S603 - our own command
+        self._process = subprocess.Popen(
             kind.argv(app, self.port),
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(TESTS), **environ},
@@ -127,7 +139,7 @@ class Server:
             start_new_session=True,
         )
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -135,7 +147,9 @@ class Server:
             except OSError:
                 if self._process.poll() is not None or time.monotonic() > deadline:
                     self.__exit__()
-                    raise AssertionError(f"{self.kind.name} did not start:\n{self.output()}") from None
+                    raise AssertionError(
+                        f"{self.kind.name} did not start:\n{self.output()}"
+                    ) from None
                 time.sleep(0.02)
             else:
                 return self
@@ -143,14 +157,10 @@ class Server:
     def __exit__(self, *_: object) -> None:
         if self._process.poll() is None:
             os.killpg(self._process.pid, 15)
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self._process.wait(5)
-            except subprocess.TimeoutExpired:
-                pass
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, 9)
-        except ProcessLookupError:
-            pass
         self._process.wait(5)
         self._output.close()
 
@@ -185,14 +195,18 @@ class Connection:
         self._socket.settimeout(PATIENCE)
         self._buffer = b""
 
-    def __enter__(self) -> Connection:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
     def send(
-        self, path: str, method: str = "GET", headers: Mapping[str, str] | None = None, body: bytes = b""
+        self,
+        path: str,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
     ) -> Connection:
         fields = {"Host": "localhost", **(headers or {})}
         if body:
@@ -226,7 +240,7 @@ class Connection:
         while line := self._line():
             name, _, value = line.decode("latin-1").partition(":")
             fields[name.lower()] = value.strip()
-        if status == 100:  # noqa: PLR2004
+        if status == 100:
             return self.headers()
         return Response(status, fields)
 
@@ -248,7 +262,9 @@ class Connection:
         if method == "HEAD" or response.status in (204, 304):
             return response
         if "content-length" in response.headers:
-            response.body += self._take(int(response.headers["content-length"]) - len(response.body))
+            response.body += self._take(
+                int(response.headers["content-length"]) - len(response.body)
+            )
         elif response.headers.get("transfer-encoding") == "chunked":
             while part := self._take(int(self._line(), 16)):
                 response.body += part

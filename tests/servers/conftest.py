@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-
 from helpers.servers import KINDS, Kind, Server
 
 if TYPE_CHECKING:

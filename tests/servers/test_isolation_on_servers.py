@@ -79,4 +79,4 @@ def test_overlapping_requests_see_only_their_own_through_every_carrier(server: S
                 carriers = {"here", "Thread", "Timer", "ThreadPoolExecutor"}
                 if server.kind.protocol == "asgi":
                     carriers |= {"to_thread", "run_in_executor", "create_task"}
-                assert seen == dict.fromkeys(carriers, [user, user, f"{room}:{user}"])
+                assert seen == {carrier: [user, user, f"{room}:{user}"] for carrier in carriers}

@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-
 from helpers.timeline import RecordingSink, recording_sink
 
 if TYPE_CHECKING:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar, copy_context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from helpers.asgi import Exchange, body, start
 
 import ctxkit
 from ctxkit.boundary import CROSSING, BoundaryOptions, cross_asgi
 from ctxkit.boundary.crossing import CLOSED
 from ctxkit.context._current import CURRENT
 from ctxkit.lifecycle import at_shutdown
-from helpers.asgi import Exchange, body, start
-from helpers.timeline import RecordingSink
+
+if TYPE_CHECKING:
+    from helpers.timeline import RecordingSink
 
 MODES = pytest.mark.parametrize("mode", ["never", "always"])
 
@@ -60,7 +62,9 @@ def test_inbound_id_is_taken_over_and_sent_back() -> None:
 @pytest.mark.parametrize(
     ("inbound", "kept", "trust"), [(b"a\xe9", r"a\xe9", True), (b"abc", "abc", False)]
 )
-def test_refused_id_is_kept_apart_and_not_sent_back(inbound: bytes, kept: str, *, trust: bool) -> None:
+def test_refused_id_is_kept_apart_and_not_sent_back(
+    inbound: bytes, kept: str, *, trust: bool
+) -> None:
     seen: dict[str, object] = {}
     app = ctxkit.ASGIMiddleware(telling(seen), mode="never", trust_request_id=trust)
     exchange = exchanged(app, headers=[(b"x-request-id", inbound)])

@@ -6,17 +6,16 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from helpers.asgi import Exchange, body, start, until
 
 import ctxkit
 from ctxkit.boundary import _asgi_held
-from helpers.asgi import Exchange, body, start
 
 hypothesis = pytest.importorskip("hypothesis")
-from hypothesis import HealthCheck, given, settings, strategies as st  # noqa: E402 - after the skip
+from hypothesis import HealthCheck, given, settings  # noqa: E402 - after the skip
+from hypothesis import strategies as st  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from helpers.timeline import RecordingSink
 
 PATHSEND = {"type": "http.response.pathsend", "path": "/etc/hostname"}
@@ -168,7 +167,9 @@ def test_whatever_the_parts_the_client_gets_the_same_and_only_the_end_waits(  # 
         assert timeline[-1] == "end"
         assert timeline.index("over") < timeline.index("flush")
         after = [part for part in timeline[timeline.index("flush") :] if isinstance(part, bytes)]
-        filled = [part for part in ends if part][-1:] if framed else [part for part in ends[-1:] if part]
+        filled = (
+            [part for part in ends if part][-1:] if framed else [part for part in ends[-1:] if part]
+        )
         assert after == filled
 
 
@@ -226,8 +227,7 @@ def test_disconnect_reaches_an_application_that_waits(
     async def main() -> None:
         exchange = Exchange(timeline, body=())
         task = asyncio.create_task(exchange(ctxkit.ASGIMiddleware(app, mode="always")))
-        while exchange.receiving == 0:
-            await asyncio.sleep(0)
+        await until(lambda: exchange.receiving > 0)
         exchange.disconnected.set()
         await task
 
@@ -323,8 +323,7 @@ def test_cancelled_application_is_flushed_once_and_briefly(
     async def main() -> None:
         app = ctxkit.ASGIMiddleware(playing(timeline, start(), after=wait), mode="always")
         task = asyncio.create_task(Exchange(timeline)(app))
-        while "start" not in timeline:
-            await asyncio.sleep(0)
+        await until(lambda: "start" in timeline)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -362,8 +361,7 @@ def test_application_that_does_not_return_is_waited_for_only_so_long(
     monkeypatch.setattr(_asgi_held, "SETTLE_LIMIT", 0.01)
 
     async def linger(receive: Any, send: Any) -> None:
-        while "end" not in timeline:
-            await asyncio.sleep(0)
+        await until(lambda: "end" in timeline)
 
     app = playing(timeline, start(length(2)), body(b"ab", more=True), body(), after=linger)
     crossed(timeline, app)
@@ -376,13 +374,69 @@ def test_parts_sent_after_the_limit_follow_in_order(
     monkeypatch.setattr(_asgi_held, "SETTLE_LIMIT", 0.01)
 
     async def linger(receive: Any, send: Any) -> None:
-        while b"ab" not in timeline:
-            await asyncio.sleep(0)
+        await until(lambda: b"ab" in timeline)
         await send(body())
 
     app = playing(timeline, start(length(2)), body(b"ab", more=True), after=linger)
     crossed(timeline, app)
     assert timeline == ["start", "flush", b"ab", "over", "end", "flush"]
+
+
+def test_limit_is_what_the_host_leaves(sink: RecordingSink, timeline: list[object]) -> None:
+    class Context:
+        def get_remaining_time_in_millis(self) -> int:
+            return 110
+
+    async def linger(receive: Any, send: Any) -> None:
+        await until(lambda: "end" in timeline)
+
+    app = playing(timeline, start(), body(b"ab"), after=linger)
+    crossed(timeline, app, **{"aws.context": Context()})
+    assert timeline.index("end") < timeline.index("over")
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), RuntimeError("bad event")])
+def test_servers_failure_at_the_end_does_not_hide_the_applications(
+    sink: RecordingSink, timeline: list[object], error: Exception
+) -> None:
+    class Server(Exchange):
+        async def send(self, event: Any) -> None:
+            if event["type"] == "http.response.body":
+                raise error
+            await super().send(event)
+
+    async def fail(receive: Any, send: Any) -> None:
+        raise LookupError("mine")
+
+    async def main(app: Any) -> None:
+        await Server(timeline)(ctxkit.ASGIMiddleware(app, mode="always"))
+
+    with pytest.raises(LookupError, match="mine"):
+        asyncio.run(main(playing(timeline, start(), body(b"ab"), after=fail)))
+    if isinstance(error, OSError):
+        asyncio.run(main(playing(timeline, start(), body(b"ab"))))
+    else:
+        with pytest.raises(RuntimeError) as caught:
+            asyncio.run(main(playing(timeline, start(), body(b"ab"))))
+        assert caught.value is error
+
+
+def test_scope_of_anyio_that_cancels_again_and_again_gets_its_flush(
+    sink: RecordingSink, timeline: list[object]
+) -> None:
+    anyio = pytest.importorskip("anyio")
+
+    async def wait(receive: Any, send: Any) -> None:
+        await anyio.sleep_forever()
+
+    async def main() -> None:
+        with anyio.move_on_after(0.01) as scope:
+            app = playing(timeline, start(), after=wait)
+            await Exchange(timeline)(ctxkit.ASGIMiddleware(app, mode="always"))
+        assert scope.cancelled_caught
+
+    asyncio.run(main())
+    assert timeline == ["start", "over", "flush"]
 
 
 def test_sink_that_hangs_holds_the_response_no_longer_than_allowed(
@@ -407,8 +461,7 @@ def test_idle_flushes_only_when_the_last_response_ends(
         slow = ctxkit.ASGIMiddleware(playing([], start(), body(b"slow"), after=wait), mode="idle")
         quick = ctxkit.ASGIMiddleware(playing([], start(), body(b"quick")), mode="idle")
         first = asyncio.create_task(Exchange(timeline)(slow))
-        while not timeline:
-            await asyncio.sleep(0)
+        await until(lambda: bool(timeline))
         await Exchange(timeline)(quick)
         assert timeline == ["start", "start", b"quick", "end"]
         leave.set()
@@ -473,7 +526,11 @@ def starlette_app(timeline: list[object]) -> Any:
             return await call_next(request)
 
     return starlette.Starlette(
-        routes=[Route("/plain", plain, methods=["GET", "POST"]), Route("/stream", stream), Route("/sync", sync)],
+        routes=[
+            Route("/plain", plain, methods=["GET", "POST"]),
+            Route("/stream", stream),
+            Route("/sync", sync),
+        ],
         middleware=[Middleware(ctxkit.ASGIMiddleware, mode="always"), Middleware(Base)],
     )
 
@@ -523,5 +580,7 @@ def test_trio_is_served_without_holding(sink: RecordingSink, timeline: list[obje
         await send(body(b"ab"))
 
     exchange = Server(timeline)
-    trio.run(ctxkit.ASGIMiddleware(app, mode="always"), exchange.scope, exchange.receive, exchange.send)
+    trio.run(
+        ctxkit.ASGIMiddleware(app, mode="always"), exchange.scope, exchange.receive, exchange.send
+    )
     assert timeline == ["http.response.start", "http.response.body", "flush"]

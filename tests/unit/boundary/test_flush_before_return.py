@@ -60,6 +60,10 @@ async def afunction(*args: object) -> object:
     return args
 
 
+def marked(*args: object) -> object:
+    return afunction(*args)
+
+
 SYNC: list[Callable[..., Any]] = [function, functools.partial(function), Worker().method, Worker()]
 ASYNC: list[Callable[..., Any]] = [
     afunction,
@@ -67,7 +71,7 @@ ASYNC: list[Callable[..., Any]] = [
     Worker().amethod,
     AsyncWorker(),
     functools.partial(AsyncWorker()),
-    asgiref_sync.markcoroutinefunction(lambda *args: afunction(*args)),
+    asgiref_sync.markcoroutinefunction(marked),
 ]
 
 
@@ -133,7 +137,13 @@ def test_name_document_signature_and_attributes_stay() -> None:
     assert decorated.csrf_exempt  # type: ignore[attr-defined]
 
 
-ERRORS = [ValueError("x"), SystemExit(2), KeyboardInterrupt(), asyncio.CancelledError(), GeneratorExit()]
+ERRORS = [
+    ValueError("x"),
+    SystemExit(2),
+    KeyboardInterrupt(),
+    asyncio.CancelledError(),
+    GeneratorExit(),
+]
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
@@ -308,7 +318,9 @@ async def agenerator() -> Any:
     yield 1
 
 
-@pytest.mark.parametrize("unusable", [generator, agenerator, Worker, 3, functools.partial(generator)])
+@pytest.mark.parametrize(
+    "unusable", [generator, agenerator, Worker, 3, functools.partial(generator)]
+)
 def test_what_cannot_be_decorated_is_refused(unusable: Any) -> None:
     with pytest.raises(ctxkit.ConfigurationError) as caught:
         ctxkit.flush_before_return(unusable)
@@ -338,4 +350,9 @@ ctxkit.ASGIMiddleware
 heavy = {"asyncio", "inspect", "logging", "json", "dataclasses"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
-    subprocess.run([sys.executable, "-S", "-c", code], check=True, timeout=30, env={"PYTHONPATH": ":".join(sys.path)})
+    subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        check=True,
+        timeout=30,
+        env={"PYTHONPATH": ":".join(sys.path)},
+    )

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from helpers.wsgi import Exchange
 
 import ctxkit
 from ctxkit.boundary import WSGIMiddleware
-from helpers.wsgi import Exchange
 
 
 def record(**more: Any) -> logging.LogRecord:

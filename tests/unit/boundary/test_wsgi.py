@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.validate import validator
 
 import pytest
+from helpers.wsgi import Exchange
 
 import ctxkit
 from ctxkit.boundary import CROSSING, PATH, PROTOCOL, REQUEST_ID, BoundaryOptions, cross_wsgi
-from helpers.wsgi import Exchange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,7 @@ def test_inbound_id_is_taken_over_and_sent_back() -> None:
 
 
 @pytest.mark.parametrize(("inbound", "trust"), [("a b", True), ("abc", False)])
-def test_refused_id_is_kept_apart_and_not_sent_back(inbound: str, trust: bool) -> None:
+def test_refused_id_is_kept_apart_and_not_sent_back(inbound: str, *, trust: bool) -> None:
     seen: dict[str, object] = {}
     app = ctxkit.WSGIMiddleware(telling(seen), mode="never", trust_request_id=trust)
     exchange = Exchange(HTTP_X_REQUEST_ID=inbound)(app)

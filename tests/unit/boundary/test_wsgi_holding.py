@@ -10,12 +10,13 @@ from wsgiref.util import FileWrapper
 from wsgiref.validate import validator
 
 import pytest
-
-import ctxkit
 from helpers.wsgi import Exchange
 
+import ctxkit
+
 hypothesis = pytest.importorskip("hypothesis")
-from hypothesis import HealthCheck, given, settings, strategies as st  # noqa: E402 - after the skip
+from hypothesis import HealthCheck, given, settings  # noqa: E402 - after the skip
+from hypothesis import strategies as st  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -65,7 +66,7 @@ def crossed(
 
 @pytest.mark.parametrize("lazy", [False, True])
 def test_only_the_chunk_that_fills_the_length_is_held(
-    sink: RecordingSink, timeline: list[object], lazy: bool
+    sink: RecordingSink, timeline: list[object], *, lazy: bool
 ) -> None:
     app = streaming(timeline, b"ab", b"cd", b"ef", length=6, lazy=lazy)
     Exchange(timeline)(crossed(app, strict=not lazy))
@@ -74,7 +75,7 @@ def test_only_the_chunk_that_fills_the_length_is_held(
 
 @pytest.mark.parametrize("lazy", [False, True])
 def test_without_a_length_only_the_end_is_held(
-    sink: RecordingSink, timeline: list[object], lazy: bool
+    sink: RecordingSink, timeline: list[object], *, lazy: bool
 ) -> None:
     app = streaming(timeline, b"ab", b"cd", lazy=lazy)
     Exchange(timeline)(crossed(app, strict=not lazy))
@@ -107,9 +108,10 @@ def test_body_that_is_there_as_a_whole_is_held_as_a_whole(
     ],
 )
 @pytest.mark.parametrize("lazy", [False, True])
-def test_response_without_content_is_held_from_its_start(
+def test_response_without_content_is_held_from_its_start(  # noqa: PLR0913 - fixtures and parameters
     sink: RecordingSink,
     timeline: list[object],
+    *,
     method: str,
     status: str,
     length: int | None,
@@ -152,9 +154,10 @@ def test_empty_chunks_complete_nothing(sink: RecordingSink, timeline: list[objec
     lazy=st.booleans(),
     mode=st.sampled_from(["never", "always", "idle"]),
 )
-def test_whatever_the_chunks_the_client_gets_the_same_and_only_the_end_waits(
+def test_whatever_the_chunks_the_client_gets_the_same_and_only_the_end_waits(  # noqa: PLR0913 - fixtures and parameters
     sink: RecordingSink,
     timeline: list[object],
+    *,
     chunks: list[bytes],
     framed: bool,
     lazy: bool,
