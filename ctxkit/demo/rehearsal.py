@@ -10,8 +10,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from ctxkit.testing import FreezingServer, Item, LambdaHost
 
 LATENCY = 0.05  # seconds that the backend takes to acknowledge
-PAUSE = 0.25  # seconds frozen between two requests, at least
+PAUSE = 0.15  # seconds frozen between two requests, at least
 # Of the example, in turn: a plain view, an async one, one that fails, one that fans out into
 # threads and tasks, one that streams.
 PATHS = (
@@ -47,6 +49,7 @@ _SHORT_TIMERS = {
 }
 _QUIET = 6.5  # seconds; Sentry's batchers send what they have every 5 to 6
 _MAX_SETTLING = 30.0  # seconds
+_AT_ONCE = 3  # servers that start at the same time
 # Whatever of these the user has exported would bend the experiment.
 _FOREIGN_PREFIXES = ("OTEL_", "SENTRY_", "CTXKIT_", "AWS_", "DJANGO_", "K_", "FUNCTION", "SHOP_")
 _FOREIGN = ("DATABASE_URL", "http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY")
@@ -84,8 +87,9 @@ def rehearse(
     with _example() as example, ExitStack() as stack:
         say("the example is ready")
         references: list[_Run] = []
-        for lane in lanes:
-            run, host = _open(stack, lane, example, freeze=False)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            hosts = list(pool.map(partial(_open, stack, example, freeze=False), lanes))
+        for run, host in hosts:
             _send(host, plan, run.sent, pause=0)
             references.append(run)
         say(f"{len(lanes)} references: {requests} requests to each server, never frozen")
@@ -133,7 +137,7 @@ def _clean() -> dict[str, str | None]:
 
 
 def _open(
-    stack: ExitStack, lane: Lane, example: Path, *, freeze: bool
+    stack: ExitStack, example: Path, lane: Lane, *, freeze: bool
 ) -> tuple[_Run, FreezingServer | LambdaHost]:
     sink = stack.enter_context(TelemetrySink(LATENCY))
     witness = example / f"{lane.title.replace(' ', '-')}{'' if freeze else '-reference'}.jsonl"
@@ -162,7 +166,7 @@ def _flush_mode(lane: Lane) -> str | None:
 
 def _run(lane: Lane, example: Path, plan: Sequence[str]) -> _Run:
     with ExitStack() as stack:
-        run, host = _open(stack, lane, example, freeze=True)
+        run, host = _open(stack, example, lane, freeze=True)
         _send(host, plan, run.sent, pause=PAUSE)
         host.close()
         run.output = host.output()

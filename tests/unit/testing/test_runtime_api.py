@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -154,3 +155,31 @@ def test_gateway_result_in_base64_is_decoded() -> None:
     body = base64.b64encode(b"\x00").decode()
     result = read_gateway_result({"statusCode": "200", "body": body, "isBase64Encoded": True})
     assert result == (200, (), b"\x00")
+
+
+def test_close_leaves_no_thread_behind(folder: Path) -> None:
+    before = threading.active_count()
+    with LambdaHost("function.handler", cwd=folder) as function:
+        function.invoke({})
+        assert threading.active_count() > before
+    assert eventually(lambda: threading.active_count() <= before)
+
+
+def test_function_that_ends_its_process_after_the_answer_is_replaced(folder: Path) -> None:
+    """As on Lambda the client has its answer, and the next event gets a new process."""
+    (folder / "leaver.py").write_text(
+        "import os\n"
+        "from awslambdaric.lambda_runtime_client import LambdaRuntimeClient\n"
+        "LambdaRuntimeClient.wait_next_invocation_ = LambdaRuntimeClient.wait_next_invocation\n"
+        "asked = []\n"
+        "def leave(self):\n"
+        "    asked.append(1)\n"
+        "    return self.wait_next_invocation_() if len(asked) < 2 else os._exit(5)\n"
+        "LambdaRuntimeClient.wait_next_invocation = leave\n"
+        "def handler(event, context):\n"
+        "    return os.getpid()\n"
+    )
+    with LambdaHost("leaver.handler", cwd=folder) as function:
+        first, second = function.invoke({}), function.invoke({})
+    assert first.payload != second.payload
+    assert first.times.stopped is None
