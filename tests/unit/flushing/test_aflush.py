@@ -77,13 +77,17 @@ def test_aflush_on_a_loop_that_is_gone_when_the_pass_ends_breaks_nothing() -> No
     sink = GatedSink()
     add_sink(sink)
     loop = asyncio.new_event_loop()
-    task = loop.create_task(aflush(0))
-    loop.run_until_complete(task)
+    task = loop.create_task(aflush(15))
+    loop.run_until_complete(asyncio.sleep(0))
+    assert sink.entered.acquire(timeout=10)
     loop.close()
 
     sink.gate.release(2)
 
     assert asyncio.run(aflush(15)).ok
+    assert len(set(sink.threads)) == 1
+    task.get_coro().close()  # type: ignore[union-attr]
+    task._log_destroy_pending = False
 
 
 def test_aflush_of_many_shares_the_passes() -> None:

@@ -111,6 +111,9 @@ def test_flush_after_a_hang_starts_no_second_one_beside_it(
 
     assert len(sink.timeouts) == 1
     assert flush_threads() == ["ctxkit.flush.gated"]
+    [lane] = engine._ENGINE.lanes()
+    assert lane._queued is not None
+    assert lane._queued.latches == [], "kept for callers who left long ago"
     sink.gate.release(2)
     assert statuses(flush(10)) == {"gated": "ok"}
     assert len(sink.timeouts) == 2

@@ -96,6 +96,9 @@ def test_flush_with_nothing_recorded_sends_nothing(
 
     assert backend.requests == requests, "cumulative metrics went out although nothing changed"
     assert flush_threads() == threads
+    otel.record()
+    assert statuses() == dict.fromkeys(SIGNALS, "ok")
+    assert backend.requests == requests + 3
 
 
 def test_flush_before_anything_was_recorded_starts_no_thread(

@@ -99,6 +99,33 @@ def test_before_fork_waits_for_a_pass_to_end(fresh_engine: engine.Engine) -> Non
 
 
 @needs_fork
+def test_fork_waits_for_a_pass_that_holds_a_lock() -> None:
+    lines = run("""
+import os, threading
+from helpers.land import FakeSink
+from ctxkit.flushing import add_sink, flush
+
+lock, held = threading.Lock(), threading.Event()
+
+def work():
+    with lock:
+        held.set()
+        return not threading.Event().wait(0.03)
+
+add_sink(FakeSink(work=work))
+flush(0)
+held.wait(10)
+child = os.fork()
+if child == 0:
+    print(lock.locked(), flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+""")
+
+    assert lines == ["False"]
+
+
+@needs_fork
 def test_fork_leaves_sentrys_events_to_the_parent(backend: TelemetrySink) -> None:
     pytest.importorskip("sentry_sdk")
     backend.latency = 0.2
