@@ -16,10 +16,8 @@ TESTS = Path(__file__).parent.parent
 # than that DjangoInstrumentor does nothing: it is a middleware, and they are loaded by then.
 ORDERS = {
     "settings": ("sentry,otel", "", ""),
-    "settings-otel-first": ("otel,sentry", "", ""),
-    "ready": ("", "sentry,otel", ""),
+    "ready": ("", "otel,sentry", ""),
     "sentry-after-the-application": ("otel", "", "sentry"),
-    "otel-in-ready": ("sentry", "otel", ""),
 }
 
 

@@ -110,14 +110,14 @@ def test_landing_with_one_sink_hanging_leaves_in_time_and_the_other_lands(protoc
         site.get("/land", headers={"X-Request-ID": "warm"})
         site.sink.otlp_behaviour = "hang"
         spent, answers = [], {}
-        for number in range(4):
+        for number in range(3):
             mark = f"hang-{number}"
             with site.connect() as connection:
                 started = _now()
                 connection.send("/land", headers={"X-Request-ID": mark})
                 answers[mark] = connection.receive()
             spent.append(answers[mark].complete - started)
-        # The best of four: this machine may be busy, a flush that ignores its budget is not.
+        # The best of three: this machine may be busy, a flush that ignores its budget is not.
         assert min(spent) <= budget + 0.1
         site.sink.otlp_behaviour = "ok"
         items = site.sink.items

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +18,8 @@ from helpers.django_site_calls import call_asgi, call_wsgi, lifespan
 from helpers.django_site_unit import LATEST, Records
 
 import ctxkit
-from ctxkit.context import NO_FRAME
+from ctxkit.context import NO_FRAME, Frame
+from ctxkit.context._current import CURRENT
 from ctxkit.django import ContextMiddleware
 from ctxkit.django.handlers import cross_handler, handler_being_built
 from ctxkit.lifecycle import at_shutdown
@@ -98,6 +100,54 @@ def test_other_handlers_of_the_class_are_not_crossed(stock: Any, call: Any) -> N
     stock()
     with override_settings(MIDDLEWARE=[]):
         assert "x-request-id" not in call(stock(), "/plain")[1]
+
+
+@BOTH
+@VIEWS
+def test_middleware_that_is_there_twice_opens_one_frame(stock: Any, call: Any, path: str) -> None:
+    ours = "ctxkit.django.ContextMiddleware"
+    with override_settings(MIDDLEWARE=[ours, ours]):
+        handler = stock()
+    finished: list[object] = []
+
+    def note(**_: object) -> None:
+        finished.append(ctxkit.get("request_id"))
+
+    request_finished.connect(note)
+    try:
+        _, headers, body = call(handler, path)
+    finally:
+        request_finished.disconnect(note)
+    assert [headers["x-request-id"], body.decode()] == finished * 2
+
+
+@BOTH
+def test_context_left_by_another_request_is_replaced_by_that_of_start_up(
+    stock: Any, call: Any
+) -> None:
+    """Servers pass on the context of the request before, on the same connection."""
+    variable: ContextVar[str] = ContextVar("variable", default="unset")
+    seen: list[str] = []
+
+    def started() -> Any:
+        variable.set("start-up")
+        return stock()
+
+    def left() -> None:
+        variable.set("the other request")
+        CURRENT.set(Frame({"request_id": "other"}))
+        call(handler, "/plain")
+
+    def note(**_: object) -> None:
+        seen.append(variable.get())
+
+    handler = copy_context().run(started)
+    request_started.connect(note)
+    try:
+        copy_context().run(left)
+    finally:
+        request_started.disconnect(note)
+    assert seen == ["start-up"]
 
 
 class OwnWSGIHandler(WSGIHandler):
