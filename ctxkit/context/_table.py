@@ -37,8 +37,8 @@ _numbers = count()
 #: A context never lets go of a ContextVar, so those of dead tables serve again.
 _spare: list[ContextVar[_Cell]] = []
 _MISSING: Final = object()
-#: The row of a cell whose table is gone; no column has it.
-_GONE: Final = -1
+#: The row of a context without a cell; no column has it.
+_NONE: Final = -1
 
 
 def _variable() -> ContextVar[_Cell]:
@@ -59,6 +59,8 @@ class Table:
         self.columns: dict[str, Column] = {}
         self.on_declare: Callable[[str, Column], None]
         self._variable = _variable()
+        # A cell from before was left by a dead table under the same variable.
+        self._born = next(_numbers)
         self.get = self._variable.get
         self._set = self._variable.set
         self._arguments = (args, kwargs)
@@ -85,7 +87,7 @@ class Table:
 
     def ensure_row(self, owner: Any) -> bool:
         """Run ``__init__`` if the current context has no row yet; tell whether it was run."""
-        if not self.initialises or self._row() != _GONE:
+        if not self.initialises or self._row() != _NONE:
             return False
         token = self.open_row()
         args, kwargs = self._arguments
@@ -137,22 +139,18 @@ class Table:
 
     def close(self) -> None:
         """Let go of all values; the ``Local`` is gone."""
-        rows, self._rows = self._rows, {}
-        for weak in rows:
-            cell = weak()
-            if cell is not None:
-                cell.row = _GONE
+        self._rows.clear()
         for column in self._all:
             column.clear()
         _spare.append(self._variable)
 
     def _row(self) -> int:
         cell = self.get(None)
-        return _GONE if cell is None else cell.row
+        return _NONE if cell is None or cell.row < self._born else cell.row
 
     def _release(self, weak: ref[_Cell]) -> None:
         # The last context that held the cell is gone, or holds a later one.
-        row = self._rows.pop(weak, _GONE)
+        row = self._rows.pop(weak, _NONE)
         for column in self._all:
             column.pop(row, None)
 

@@ -45,9 +45,11 @@ class Local:
         """Make a namespace without values."""
         if (args or kwargs) and cls.__init__ is object.__init__:
             raise TypeError("Initialization arguments are not supported")
-        declared = cls.__dict__.get("_ctxkit_declared", cls)
-        table = Table(declared, args, kwargs)
-        self = object.__new__(_private_class(declared, table))
+        declared = cls.__dict__.get("_ctxkit_declared")
+        if declared is not None:  # called as type(local)()
+            return declared(*args, **kwargs)
+        table = Table(cls, args, kwargs)
+        self = object.__new__(_private_class(cls, table))
         object.__setattr__(self, "_ctxkit_table", table)
         if table.initialises:
             table.open_row()  # __init__ is about to be called, by type.__call__
