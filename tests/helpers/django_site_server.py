@@ -91,13 +91,15 @@ class Connection:
 
     def receive_chunk(self, answer: Answer, method: str = "GET") -> bool:
         """Read the next piece of the body; False if that was the end of the response."""
+        if method == "HEAD":
+            return False
         if answer.headers.get("transfer-encoding") == "chunked":
             size = int(self._line(), 16)
             self._take(answer, size)
             self._line()
             return size > 0
         length = int(answer.headers.get("content-length", 0))
-        if method != "HEAD" and length:
+        if length:
             self._take(answer, length)
         return False
 
