@@ -104,7 +104,7 @@ class _Held:
                 await self._send(message)
                 return
             self._events = events = []
-            limit = budget(SETTLE_LIMIT, self._crossing.frame.deadline)
+            limit = budget(SETTLE_LIMIT, self._crossing.deadline)
             self._timer = self._loop.call_later(limit, self._overdue)
         else:
             ends = self._ends(message)

@@ -81,7 +81,6 @@ class Crossing:
     ) -> None:
         self.options = options
         self.open = True
-        self.deadline: Deadline | None = None
         self.request_id, refused = chosen_id(inbound_id, trusted=options.trust_request_id)
         known["request_id"] = self.request_id
         if refused is not None:
@@ -96,6 +95,7 @@ class Crossing:
         else:
             self.context = Context() if baseline is None else baseline.copy()
             self.frame = Frame(known)
+        self.deadline = self.frame.deadline
         self.context.run(CURRENT.set, self.frame)
         if not IN_FLIGHT.prepared:
             IN_FLIGHT.prepared = True

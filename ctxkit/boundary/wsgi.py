@@ -132,7 +132,6 @@ class _Response:
         "_environ",
         "_error",
         "_held",
-        "_next",
         "_start_response",
     )
 

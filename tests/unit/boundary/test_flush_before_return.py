@@ -217,6 +217,18 @@ def test_cancellation_during_the_flush_comes_out_when_it_is_over(
     asyncio.run(main())
 
 
+def test_coroutine_under_trio_is_flushed_too(sink: RecordingSink, timeline: list[object]) -> None:
+    trio = pytest.importorskip("trio")
+
+    @ctxkit.flush_before_return
+    async def work() -> int:
+        await trio.lowlevel.checkpoint()
+        return 7
+
+    assert trio.run(work) == 7
+    assert timeline == ["flush"]
+
+
 def test_closed_coroutine_begins_the_flush_without_waiting(sink: RecordingSink) -> None:
     sink.opened.clear()
     seen: list[str] = []

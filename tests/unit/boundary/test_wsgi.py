@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any
 from wsgiref.validate import validator
@@ -148,6 +149,75 @@ def test_every_step_of_the_body_runs_in_the_requests_own_context(mode: str) -> N
     assert ctxkit.current() is ctxkit.context.NO_FRAME
 
 
+@MODES
+def test_body_may_be_read_and_closed_in_another_thread(mode: str) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Body:
+        start_response("200 OK", list(TEXT))
+        return Body(seen)
+
+    exchange = Exchange(HTTP_X_REQUEST_ID="abc", strict=False)
+    result = ctxkit.WSGIMiddleware(app, mode=mode)(exchange.environ, exchange._start_response)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(list, result).result(10) == [b"one", b"two"]
+    result.close()  # type: ignore[attr-defined]
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(result.close).result(10)  # type: ignore[attr-defined]
+    assert [value for value, _ in seen] == ["none", "iter", "one", "two", "last"]
+    assert {request_id for _, request_id in seen} == {"abc"}
+
+
+@MODES
+def test_body_that_is_only_closed_in_another_thread_is_closed_in_its_context(mode: str) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Body:
+        start_response("200 OK", list(TEXT))
+        return Body(seen)
+
+    exchange = Exchange(HTTP_X_REQUEST_ID="abc", strict=False)
+    result = ctxkit.WSGIMiddleware(app, mode=mode)(exchange.environ, exchange._start_response)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(result.close).result(10)  # type: ignore[attr-defined]
+    assert seen == [("none", "abc"), ("iter", "abc")]
+
+
+@MODES
+@pytest.mark.parametrize("where", ["app", "iter"])
+def test_failure_closes_the_crossing_and_comes_out_as_the_same_object(
+    mode: str, where: str
+) -> None:
+    error = LookupError("mine")
+
+    class Unusable:
+        def __iter__(self) -> Iterator[bytes]:
+            raise error
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Any:
+        if where == "app":
+            raise error
+        return Unusable()
+
+    exchange = Exchange(strict=False)
+    with pytest.raises(LookupError) as caught:
+        exchange(ctxkit.WSGIMiddleware(app, mode=mode))
+    assert caught.value is error
+    assert not exchange.environ[CROSSING].open
+
+
+@MODES
+def test_error_page_replaces_the_response_and_has_the_id_once(mode: str) -> None:
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
+        start_response("200 OK", list(TEXT))
+        start_response("500 Oh", list(TEXT), (KeyError, KeyError("x"), None))
+        yield b"sorry"
+
+    exchange = Exchange(strict=False)(ctxkit.WSGIMiddleware(app, mode=mode))
+    assert (exchange.status, exchange.body) == ("500 Oh", b"sorry")
+    assert len(exchange.header("X-Request-ID")) == 1
+
+
 def test_list_in_never_mode_reaches_the_server_as_it_is() -> None:
     body = [b"ok"]
 
@@ -233,15 +303,19 @@ def test_context_of_another_request_is_not_taken_over() -> None:
     assert colours == ["none"]
 
 
-def test_context_left_behind_by_a_function_frame_is_inherited() -> None:
+def test_frame_of_a_function_is_inherited_with_its_deadline(
+    sink: RecordingSink, timeline: list[object]
+) -> None:
     """A Lambda handler that hands its event to a WSGI application."""
     seen: dict[str, object] = {}
-    frame = ctxkit.Frame({"request_id": "aws", "tenant": "t", "protocol": "aws-lambda"})
+    values = {"request_id": "aws", "tenant": "t", "protocol": "aws-lambda"}
+    frame = ctxkit.Frame(values, deadline=ctxkit.Deadline.after(1))
 
     def serve() -> None:
         ctxkit.context._current.CURRENT.set(frame)
-        Exchange()(ctxkit.WSGIMiddleware(telling(seen), mode="never"))
+        Exchange(timeline)(ctxkit.WSGIMiddleware(telling(seen), mode="always", timeout=5))
 
     copy_context().run(serve)
     assert (seen["tenant"], seen[PROTOCOL.name]) == ("t", "http")
     assert seen["request_id"] != "aws"
+    assert sink.timeouts[0] <= 0.9
