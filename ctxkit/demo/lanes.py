@@ -20,6 +20,7 @@ _NEEDED = {
     "sentry_sdk": "sentry-sdk",
     "opentelemetry.sdk": "opentelemetry-sdk",
     "opentelemetry.exporter.otlp.proto.http": "opentelemetry-exporter-otlp-proto-http",
+    "opentelemetry.instrumentation.asgi": "opentelemetry-instrumentation-asgi",
     "opentelemetry.instrumentation.django": "opentelemetry-instrumentation-django",
     "opentelemetry.instrumentation.logging": "opentelemetry-instrumentation-logging",
     "mangum": "mangum",

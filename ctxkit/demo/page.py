@@ -61,8 +61,8 @@ def as_page(lanes: Sequence[LaneReport], backend_latency: float) -> str:
             f"Request {index + 1} of {len(lanes[0].requests)}, <code>GET {escape(sent.path)}"
             f"</code> (status {sent.status}), was chosen since it produces the most kinds of "
             "items. Each row is one item: when its span ran, and when the backend had it. All "
-            "lanes share one scale, in milliseconds since the request was sent; it ends where "
-            "the last lane is frozen."
+            "lanes share one scale, in milliseconds since the request was sent; where the ice "
+            "has a gap, another request has come."
         ),
         timelines="\n".join(draw_lane(lane, index, scale) for lane in lanes),
         figures="\n".join(_figures(*pair) for pair in pairs(lanes)),

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from ctxkit.demo.verdict import Fate, LaneReport, Mark, RequestReport
 
 # Percent of the width: the linear part, then three zones without a scale.
-_LINEAR = 70.0
-_ICE_END = 80.0
-_LATE = 85.0
-_LOST_START = 90.0
-_LOST = 95.0
+_LINEAR = 68.0
+_LATE_START = 76.0
+_LATE = 82.0
+_LOST_START = 88.0
+_LOST = 94.0
 _STEPS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between two ticks
 _MAX_TICKS = 4
 
@@ -61,7 +61,7 @@ def draw_lane(lane: LaneReport, index: int, scale: Scale) -> str:
     """
     request = lane.requests[index]
     landed = sum(1 for fate in request.fates if fate.outcome is Outcome.LANDED)
-    background = _background(request, scale)
+    background = _background(request, _frozen(lane, index), scale)
     name = f"{lane.lane.server}-{'with' if lane.lane.with_ctxkit else 'without'}"
     rows = [_request_row(request, scale, background)]
     rows += [
@@ -114,18 +114,38 @@ def _axis(scale: Scale) -> str:
     )
 
 
-def _background(request: RequestReport, scale: Scale) -> str:
-    times = request.sent.times
-    byte = scale.at(times.latency)
-    stopped = byte if times.stopped is None else scale.at(times.stopped - times.sent)
+def _frozen(lane: LaneReport, index: int) -> list[tuple[float, float]]:
+    """Return when the process was frozen, in seconds since the request was sent.
+
+    Never again after the last: it was killed, which for what it still held is the same.
+    """
+    times = [request.sent.times for request in lane.requests[index:]]
+    stops = [each.complete if each.stopped is None else each.stopped for each in times]
+    thaws = [each.sent if each.thawed is None else each.thawed for each in times[1:]]
+    ends = [*thaws, float("inf")]
+    sent = times[0].sent
+    return [(start - sent, end - sent) for start, end in zip(stops, ends, strict=True)]
+
+
+def _background(request: RequestReport, frozen: Sequence[tuple[float, float]], scale: Scale) -> str:
     ticks = "".join(
         f'<i class="tick" style="left:{scale.at(tick):.2f}%"></i>' for tick in scale.ticks()[1:]
     )
+    visible = [(start, end) for start, end in frozen if start < scale.seconds]
+    stretches = [(scale.at(start), scale.at(end)) for start, end in visible]
+    # Beyond the scale it goes on like this.
+    if stretches and stretches[-1][1] >= _LINEAR:
+        stretches[-1] = (stretches[-1][0], _LATE_START)
+    else:
+        stretches.append((_LINEAR, _LATE_START))
+    ice = "".join(
+        f'<i class="ice" style="left:{start:.2f}%;width:{end - start:.2f}%"></i>'
+        for start, end in stretches
+    )
     return (
-        f'{ticks}<i class="ice" style="left:{stopped:.2f}%;right:{100 - _ICE_END}%"></i>'
-        f'<i class="zone" style="left:{_ICE_END}%;right:{100 - _LOST_START}%"></i>'
+        f'{ticks}{ice}<i class="zone" style="left:{_LATE_START}%;right:{100 - _LOST_START}%"></i>'
         f'<i class="zone" style="left:{_LOST_START}%;right:0"></i>'
-        f'<i class="byte" style="left:{byte:.2f}%"></i>'
+        f'<i class="byte" style="left:{scale.at(request.sent.times.latency):.2f}%"></i>'
     )
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -9,8 +10,9 @@ from helpers.demo import lane_report
 
 from ctxkit.demo.page import as_page
 from ctxkit.demo.summary import as_json, as_table, percent
-from ctxkit.demo.timeline import Scale
+from ctxkit.demo.timeline import Scale, draw_lane
 from ctxkit.demo.verdict import LaneReport, Mark
+from ctxkit.testing import Times
 
 MARKS = [
     Mark("server", "GET <shop>", 0.001, 0.02, "f" * 32),
@@ -133,7 +135,7 @@ def test_timeline_draws_bars_at_the_time_of_spans_and_flushes(lanes: list[LaneRe
 def test_scale_keeps_everything_within_its_linear_part(lanes: list[LaneReport]) -> None:
     scale = Scale.of([lane.requests[1] for lane in lanes])
     assert scale.at(-1) == 0
-    assert scale.at(0.1) < scale.at(99) == 70
+    assert scale.at(0.1) < scale.at(99) == 68
     assert scale.ticks() == [0.0, 0.05, 0.1]
 
 
@@ -156,3 +158,16 @@ def test_json_is_plain_data_with_every_item(lanes: list[LaneReport]) -> None:
 
 def test_percent_is_hundred_only_if_nothing_is_missing() -> None:
     assert [percent(share) for share in (1, 0.9999, 0.29, 0)] == ["100 %", "99 %", "29 %", "0 %"]
+
+
+def test_timeline_has_a_gap_in_the_ice_while_another_request_is_served() -> None:
+    sent = [Times(None, 0.0, 0.1, 0.1, 0.1), Times(0.5, 0.5, 0.6, 0.6, 0.6)]
+    lane = lane_report("gunicorn", ITEMS, with_ctxkit=False, latencies=(0.1, 0.1))
+    requests = [
+        replace(request, sent=replace(request.sent, times=times))
+        for request, times in zip(lane.requests, sent, strict=True)
+    ]
+    drawn = draw_lane(replace(lane, requests=tuple(requests)), 0, Scale(1.0, 0.5))
+    ice = re.findall(r'<i class="ice" style="left:([\d.]+)%;width:([\d.]+)%">', drawn)
+    assert ice[0] == ("6.80", "27.20")  # from 0.1 to 0.5 of a second in 68 percent
+    assert ice[1] == ("40.80", "35.20")  # from 0.6 on
