@@ -49,9 +49,14 @@ class Lane:
     one; all who arrive meanwhile share that. A pass that hangs keeps the thread and its
     place: later callers queue behind it within their own budgets, and no second thread is
     ever started for it.
+
+    Attributes:
+        sink: The sink.
+        empty: What a report says of it when there is nothing to do.
+        running: The pass that runs right now, if any.
     """
 
-    __slots__ = ("_inbox", "_lock", "_queued", "_running", "_thread", "empty", "sink")
+    __slots__ = ("_inbox", "_lock", "_queued", "_thread", "empty", "running", "sink")
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
@@ -59,14 +64,9 @@ class Lane:
         # Reentrant: a signal handler may flush on the very thread that holds it.
         self._lock = threading.RLock()
         self._inbox: SimpleQueue[Pass | None] = SimpleQueue()
-        self._running: Pass | None = None
+        self.running: Pass | None = None
         self._queued: Pass | None = None
         self._thread: threading.Thread | None = None
-
-    @property
-    def busy(self) -> bool:
-        """Whether a pass is running."""
-        return self._running is not None
 
     @property
     def ident(self) -> int | None:
@@ -89,7 +89,7 @@ class Lane:
             pending: What :meth:`pending` said just now.
         """
         with self._lock:
-            running = self._running
+            running = self.running
             if pending == 0 and running is not None:
                 # All that was recorded is already with the pass that runs.
                 running.latches.append(latch)
@@ -114,7 +114,7 @@ class Lane:
     def settle(self, latch: Latch) -> None:
         """Tell ``latch`` when the running pass is over; at once if there is none."""
         with self._lock:
-            running = self._running
+            running = self.running
             if running is not None:
                 running.latches.append(latch)
                 return
@@ -157,7 +157,7 @@ class Lane:
     def _serve(self, due: Pass) -> None:
         with self._lock:
             self._queued = None
-            self._running = due
+            self.running = due
         self._finish(due, self._carry_out(due.allowance))
 
     def _finish(self, due: Pass, outcome: SinkOutcome) -> None:
@@ -171,7 +171,7 @@ class Lane:
             due.outcome = outcome
             due.finished = monotonic()
             self._queued = None if self._queued is due else self._queued
-            self._running = None
+            self.running = None
             latches = tuple(due.latches)
         for latch in latches:
             latch.arrive()

@@ -47,13 +47,31 @@ class Engine:
 
     def lanes(self) -> tuple[Lane, ...]:
         """Return a lane for each sink that exists right now."""
-        if os.getpid() != self._pid:
-            # Forked by C code that runs no at-fork hooks: uWSGI.
-            self.reset()
         sinks = discover() + self._added
         if sinks != self._sinks or not self._armed:
             self._line_up(sinks)
         return self._lanes
+
+    def idle(self) -> bool:
+        """Whether no sink has anything pending; quick, for the end of every request."""
+        try:
+            for lane in self.lanes():
+                if lane.running is not None or lane.sink.pending() != 0:
+                    return False
+        except Exception:  # noqa: BLE001 - which sink that was is found out by asking again
+            return False
+        return True
+
+    def check_process(self) -> None:
+        """Begin anew if this process was forked by C code that runs no hooks: uWSGI."""
+        if os.getpid() != self._pid:
+            self.reset()
+
+    def tell(self, report: FlushReport) -> FlushReport:
+        """Hand the report to whoever listens, and return it."""
+        for listener in self.listeners:
+            _tell(listener, report)
+        return report
 
     def _line_up(self, sinks: tuple[Sink, ...]) -> None:
         with self._lock:
@@ -83,7 +101,7 @@ class Engine:
 
     def before_fork(self) -> None:
         """Wait a moment for running passes to end."""
-        running = [lane for lane in self._lanes if lane.busy]
+        running = [lane for lane in self._lanes if lane.running is not None]
         if running and get_ident() not in {lane.ident for lane in self._lanes}:
             latch = Latch(len(running))
             for lane in running:
@@ -112,20 +130,21 @@ class _Call:
 
     __slots__ = ("budget", "due", "lanes", "latch", "reason", "started")
 
-    def __init__(self, timeout: float | None, reason: str) -> None:
-        self.started = monotonic()
+    def __init__(self, started: float, budget: float, reason: str) -> None:
+        self.started = started
+        self.budget = budget
         self.reason = reason
-        self.budget = default_timeout() if timeout is None else max(0.0, timeout)
+        _ENGINE.check_process()
         self.lanes = lanes = _ENGINE.lanes()
         self.due: dict[Lane, tuple[Pass | None, int | None]] = {}
         self.latch: Latch | None = None
+        # A flush inside a flush would wait for itself.
+        if get_ident() in {lane.ident for lane in lanes}:
+            return
         for lane in lanes:
             pending = lane.pending()
-            if pending != 0 or lane.busy:
+            if pending != 0 or lane.running is not None:
                 self.due[lane] = (None, pending)
-        # A flush inside a flush would wait for itself.
-        if self.due and get_ident() in {lane.ident for lane in lanes}:
-            self.due.clear()
 
     def begin(self, latch: Latch) -> float:
         """Set every due sink to work; return the seconds left to wait."""
@@ -136,19 +155,14 @@ class _Call:
 
     def report(self) -> FlushReport:
         """Return what is known at this moment, and tell whoever listens."""
-        if self.due:
-            results = tuple(
-                self._result(lane, *self.due[lane]) if lane in self.due else lane.empty
-                for lane in self.lanes
-            )
-        else:
-            results = _ENGINE.empties
+        results = tuple(
+            self._result(lane, *self.due[lane]) if lane in self.due else lane.empty
+            for lane in self.lanes
+        )
         report = FlushReport(self.reason, monotonic() - self.started, self.budget, results)
-        if self.due and self.budget > 0:
+        if self.budget > 0:
             warn_of(report)
-        for listener in _ENGINE.listeners:
-            _tell(listener, report)
-        return report
+        return _ENGINE.tell(report)
 
     def abandon(self) -> None:
         """Wait for nothing any more, and let nobody keep the latch."""
@@ -170,6 +184,11 @@ class _Call:
             return SinkResult(lane.sink.name, SinkStatus.TIMEOUT, seconds, pending, detail)
         seconds = max(0.0, due.finished - self.started)
         return SinkResult(lane.sink.name, outcome.status, seconds, pending, outcome.detail)
+
+
+def _nothing(started: float, budget: float, reason: str) -> FlushReport:
+    report = FlushReport(reason, monotonic() - started, budget, _ENGINE.empties)
+    return _ENGINE.tell(report) if _ENGINE.listeners else report
 
 
 def flush(timeout: float | None = None, *, reason: str = "explicit") -> FlushReport:
@@ -195,7 +214,11 @@ def flush(timeout: float | None = None, *, reason: str = "explicit") -> FlushRep
         number of threads may flush at once: they share the work. Never calls a provider's
         ``shutdown()`` or a client's ``close()``. Usable in a forked child.
     """
-    call = _Call(timeout, reason)
+    started = monotonic()
+    budget = default_timeout() if timeout is None else max(0.0, timeout)
+    if _ENGINE.idle():
+        return _nothing(started, budget, reason)
+    call = _Call(started, budget, reason)
     if call.due:
         latch = Latch(len(call.due))
         latch.wait(call.begin(latch))
@@ -223,7 +246,11 @@ async def aflush(
         Cancelling it ends the waiting, not the flush, which goes on in its threads. On
         another event loop than asyncio's it blocks, as :func:`flush` does.
     """
-    call = _Call(timeout, reason)
+    started = monotonic()
+    budget = default_timeout() if timeout is None else max(0.0, timeout)
+    if _ENGINE.idle():
+        return _nothing(started, budget, reason)
+    call = _Call(started, budget, reason)
     if call.due:
         from ctxkit.flushing._alatch import new_latch  # noqa: PLC0415 - flush() needs no asyncio
 

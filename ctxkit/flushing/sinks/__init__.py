@@ -23,5 +23,8 @@ def discover() -> tuple[Sink, ...]:
 
     Cheap enough for each flush: SDKs may be set up late, or anew.
     """
-    found = sentry.find()
-    return (*opentelemetry.find(),) if found is None else (found, *opentelemetry.find())
+    found = opentelemetry.find()
+    client = sentry.find()
+    if client is not None:
+        found.append(client)
+    return tuple(found)

@@ -17,7 +17,7 @@ from ctxkit.flushing.report import SinkOutcome, SinkStatus
 from ctxkit.flushing.sinks._watching import Ledger, tap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from ctxkit.flushing.protocol import Sink
 
@@ -60,29 +60,42 @@ def _new_metrics(provider: Any) -> Sink:
     return MetricsSink(provider)
 
 
-# Where the API keeps the provider that was set; its getters would create one.
-_PLACES: Final[tuple[tuple[str, str, Callable[[Any], Sink]], ...]] = (
-    ("opentelemetry.trace", "_TRACER_PROVIDER", _new_traces),
-    ("opentelemetry.metrics._internal", "_METER_PROVIDER", _new_metrics),
-    ("opentelemetry._logs._internal", "_LOGGER_PROVIDER", _new_logs),
+@final
+class _Place:
+    """A variable in which the API keeps a global provider; its getters would create one."""
+
+    __slots__ = ("module", "new", "provider", "sink", "variable")
+
+    def __init__(self, module: str, variable: str, new: Callable[[Any], Sink]) -> None:
+        self.module = module
+        self.variable = variable
+        self.new = new
+        self.provider: Any = None
+        self.sink: Sink | None = None
+
+
+_PLACES: Final = (
+    _Place("opentelemetry.trace", "_TRACER_PROVIDER", _new_traces),
+    _Place("opentelemetry.metrics._internal", "_METER_PROVIDER", _new_metrics),
+    _Place("opentelemetry._logs._internal", "_LOGGER_PROVIDER", _new_logs),
 )
-_found: dict[str, tuple[Any, Sink | None]] = {}
 
 
-def find() -> Iterator[Sink]:
-    """Yield a sink for each global provider that is set and can be flushed."""
+def find() -> list[Sink]:
+    """Return a sink for each global provider that is set and can be flushed."""
     modules = sys.modules
-    for place, variable, new in _PLACES:
-        module = modules.get(place)
+    found: list[Sink] = []
+    for place in _PLACES:
+        module = modules.get(place.module)
         if module is None:
             continue
-        provider = getattr(module, variable, None)
-        known, sink = _found.get(place, (None, None))
-        if provider is not known:
-            sink = new(provider) if hasattr(provider, "force_flush") else None
-            _found[place] = (provider, sink)
-        if sink is not None:
-            yield sink
+        provider = getattr(module, place.variable, None)
+        if provider is not place.provider:
+            place.sink = place.new(provider) if hasattr(provider, "force_flush") else None
+            place.provider = provider
+        if place.sink is not None:
+            found.append(place.sink)
+    return found
 
 
 @final

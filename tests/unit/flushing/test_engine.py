@@ -148,7 +148,7 @@ def test_flush_during_a_pass_that_took_everything_waits_for_that_pass() -> None:
         sink.waiting = 0
         second = pool.submit(flush, 15)
         [lane] = engine._ENGINE.lanes()
-        wait_until(lambda: lane._running is not None and len(lane._running.latches) == 2)
+        wait_until(lambda: lane.running is not None and len(lane.running.latches) == 2)
 
         sink.gate.release()
 
