@@ -74,6 +74,7 @@ class SentrySink:
         self._loop: Any = getattr(self._transport, "loop", None)
         self._ledger = Ledger()
         self._dirty = True
+        self._marker: threading.Event | None = None
         self._buffers = _buffers_of(client)
         self._queued = self._loop is None and _is_queue_worker(self._worker)
         self._told = self._watch()
@@ -100,11 +101,13 @@ class SentrySink:
         """Push everything captured so far through the transport."""
         self._dirty = False
         if self._queued:
-            outcome = self._push_marker()
+            outcome = self._push_marker(timeout)
         elif self._loop is not None and hasattr(self.client, "flush_async"):
             outcome = self._push_through_loop(timeout)
         else:
             outcome = self._push_blindly(timeout)
+        if outcome.status is SinkStatus.TIMEOUT:
+            self._dirty = True
         losses = self._ledger.settle()
         if losses:
             return SinkOutcome(SinkStatus.FAILED, f"lost: {losses}")
@@ -118,6 +121,7 @@ class SentrySink:
         Without this the child sends them again, and if one was being sent when the process
         forked, waits for it for ever. https://github.com/getsentry/sentry-python/issues/6164
         """
+        self._marker = None
         if self._queued:
             worker = self._worker
             worker._queue = type(worker._queue)(worker._queue.maxsize)  # noqa: SLF001
@@ -128,48 +132,56 @@ class SentrySink:
             sessions.pending_sessions = []
             sessions.pending_aggregates = {}
 
-    def _push_marker(self) -> SinkOutcome:
+    def _push_marker(self, timeout: float) -> SinkOutcome:
         """Send a marker through the worker's queue, behind everything captured so far."""
         worker = self._worker
+        deadline = monotonic() + timeout
         self._flush_components()
-        passed = threading.Event()
+        # Never two at once: each takes a place in the queue of a sink that hangs.
+        if self._marker is None or self._passed(self._marker, timeout):
+            passed = threading.Event()
 
-        def marker() -> None:
-            _heal(worker)
-            passed.set()
+            def marker() -> None:
+                _heal(worker)
+                passed.set()
 
-        while not worker.submit(marker):
-            if not worker.is_alive:
-                return SinkOutcome(SinkStatus.FAILED, "the SDK's worker is not running")
-            sleep(0.02)  # the queue is full; one send makes room
-        # No deadline: a second marker would take another place in the queue of a sink that
-        # hangs. Whoever waits for this pass does so on a budget.
-        while not passed.wait(1.0):
-            if not worker.is_alive:
-                return SinkOutcome(SinkStatus.FAILED, "the SDK's worker stopped")
-        for _ in range(100):  # the worker ticks the marker off just after it has run
-            if not worker._queue.unfinished_tasks:  # noqa: SLF001
-                break
-            sleep(0)
-        return SinkOutcome(SinkStatus.OK)
+            while not worker.submit(marker):
+                if monotonic() > deadline:
+                    return SinkOutcome(SinkStatus.TIMEOUT, "the SDK's queue is full")
+                sleep(0.02)  # one send makes room
+            self._marker = passed
+            # At exit it may be unable to start; then nothing will ever come out.
+            if worker.is_alive and self._passed(passed, deadline - monotonic()):
+                for _ in range(100):  # the worker ticks it off just after it has run
+                    if not worker._queue.unfinished_tasks:  # noqa: SLF001
+                        break
+                    sleep(0)
+                return SinkOutcome(SinkStatus.OK)
+        if worker.is_alive:
+            return SinkOutcome(SinkStatus.TIMEOUT, "the SDK is still sending")
+        self._marker = None
+        return SinkOutcome(SinkStatus.FAILED, "the SDK's worker is not running")
+
+    def _passed(self, marker: threading.Event, timeout: float) -> bool:
+        if marker.wait(max(0.0, timeout)):
+            self._marker = None
+            return True
+        return False
 
     def _push_through_loop(self, timeout: float) -> SinkOutcome:
         """Flush a transport that lives on an event loop, from this thread."""
-        loop = self._loop
         # Loaded for sure: the loop is asyncio's.
         asyncio: Any = sys.modules["asyncio"]
-        if not loop.is_running():
+        if not self._loop.is_running():
             return SinkOutcome(SinkStatus.FAILED, "the transport's event loop is not running")
-        flushing = asyncio.run_coroutine_threadsafe(self.client.flush_async(timeout), loop)
-        while True:
-            try:
-                flushing.result(1.0)
-                break
-            except TimeoutError:
-                if not loop.is_running():
-                    return SinkOutcome(SinkStatus.FAILED, "the transport's event loop stopped")
+        flushing = asyncio.run_coroutine_threadsafe(self.client.flush_async(timeout), self._loop)
+        try:
+            flushing.result(timeout)
+        except TimeoutError:
+            flushing.cancel()
+            return SinkOutcome(SinkStatus.TIMEOUT, "the transport's event loop is busy")
         if getattr(getattr(self._worker, "_queue", None), "_unfinished_tasks", None):
-            return SinkOutcome(SinkStatus.TIMEOUT, "the SDK's own flush used up its time")
+            return SinkOutcome(SinkStatus.TIMEOUT, "the SDK is still sending")
         return SinkOutcome(SinkStatus.OK)
 
     def _push_blindly(self, timeout: float) -> SinkOutcome:

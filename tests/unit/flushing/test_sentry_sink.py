@@ -168,6 +168,55 @@ def test_flush_of_a_hanging_sink_times_out_and_takes_one_place_in_the_queue(
         assert client.transport._worker._queue.qsize() <= 1
 
 
+def test_flush_of_a_worker_that_cannot_start_fails_at_once(
+    backend: TelemetrySink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At exit, CPython 3.12 lets nobody start a thread."""
+    with sentry_set_up(backend.dsn) as client:
+        monkeypatch.setattr(client.transport._worker, "start", lambda: None)
+        sentry_sdk.capture_message("too late")
+
+        result = sentry_result(20)
+
+        assert (result.status, result.detail) == ("failed", "the SDK's worker is not running")
+        assert result.seconds < 10
+        monkeypatch.undo()
+        assert sentry_result().status == "ok"
+
+
+def test_flush_with_the_queue_full_waits_for_room(backend: TelemetrySink) -> None:
+    backend.latency = 0.02
+    with sentry_set_up(backend.dsn, transport_queue_size=2) as client:
+        prepare()
+        sentry_sdk.capture_message("under way")
+        deadline = time.monotonic() + 10
+        while client.transport._worker._queue.qsize():
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        for number in range(3):
+            sentry_sdk.capture_message(str(number))
+
+        result = sentry_result()
+
+        assert (result.status, result.detail) == ("failed", "lost: queue_overflow")
+        assert len(backend.items) == 3
+
+
+def test_flush_of_a_custom_transport_that_takes_too_long_times_out() -> None:
+    class Slow(Transport):
+        def capture_envelope(self, envelope: Any) -> None:
+            pass
+
+        def flush(self, timeout: float, callback: Any = None) -> None:
+            time.sleep(timeout)
+
+    with sentry_set_up("http://public@127.0.0.1:9/1", transport=Slow):
+        sentry_sdk.capture_message("slow")
+
+        assert sentry_result(0.05).status == "timeout"
+        assert sentry_result(0.05).status == "timeout"
+
+
 def test_flush_counts_an_event_that_is_just_being_sent(backend: TelemetrySink) -> None:
     backend.latency = 0.2
     with sentry_set_up(backend.dsn) as client:
