@@ -106,7 +106,6 @@ def _code_flags(function: Any) -> int:
     """Return what kind of function a call would run, as the flags of its code."""
     while isinstance(function, partial):
         function = function.func
-    function = getattr(function, "__func__", function)
     # inspect.markcoroutinefunction() marks so, and asgiref's before Python 3.12.
     if not {"_is_coroutine_marker", "_is_coroutine"}.isdisjoint(getattr(function, "__dict__", ())):
         return _COROUTINE

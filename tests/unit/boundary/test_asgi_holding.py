@@ -250,6 +250,26 @@ def test_receive_that_is_cancelled_cancels_the_servers(sink: RecordingSink) -> N
     assert exchange.status == 200
 
 
+def test_receive_that_is_cancelled_cancels_what_the_servers_waits_for() -> None:
+    waited: list[asyncio.Task[Any]] = []
+
+    async def receive() -> Any:
+        waited.append(asyncio.create_task(asyncio.Event().wait()))
+        await waited[0]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await receive()
+
+    async def main() -> None:
+        exchange = Exchange()
+        await ctxkit.ASGIMiddleware(app, mode="always")(exchange.scope, receive, exchange.send)
+        assert waited[0].cancelled()
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("kind", ["future", "task", "sleep", "error"])
 def test_receive_of_any_make_is_understood(kind: str) -> None:
     message = {"type": "http.request", "body": kind.encode(), "more_body": False}
@@ -380,6 +400,20 @@ def test_parts_sent_after_the_limit_follow_in_order(
     app = playing(timeline, start(length(2)), body(b"ab", more=True), after=linger)
     crossed(timeline, app)
     assert timeline == ["start", "flush", b"ab", "over", "end", "flush"]
+
+
+def test_application_that_returned_in_time_is_not_overdue_later(
+    sink: RecordingSink, timeline: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_asgi_held, "SETTLE_LIMIT", 0.01)
+
+    async def main() -> None:
+        app = ctxkit.ASGIMiddleware(playing(timeline, start(), body(b"ab")), mode="always")
+        await Exchange(timeline)(app)
+        await asyncio.sleep(0.03)
+
+    asyncio.run(main())
+    assert timeline.count("flush") == 1
 
 
 def test_limit_is_what_the_host_leaves(sink: RecordingSink, timeline: list[object]) -> None:

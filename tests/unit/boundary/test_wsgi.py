@@ -12,6 +12,7 @@ from helpers.wsgi import Exchange
 
 import ctxkit
 from ctxkit.boundary import CROSSING, PATH, PROTOCOL, REQUEST_ID, BoundaryOptions, cross_wsgi
+from ctxkit.boundary.holding import IN_FLIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -218,6 +219,46 @@ def test_error_page_replaces_the_response_and_has_the_id_once(mode: str) -> None
     assert len(exchange.header("X-Request-ID")) == 1
 
 
+@MODES
+def test_django_locals_are_there_in_whichever_thread_the_body_is_closed(mode: str) -> None:
+    local = pytest.importorskip("asgiref.local").Local()
+    seen: list[str] = []
+
+    class Closing(Body):
+        def close(self) -> None:
+            seen.append(local.language)
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Body:
+        local.language = "fr"
+        start_response("200 OK", list(TEXT))
+        return Closing([])
+
+    exchange = Exchange(strict=False)
+    result = ctxkit.WSGIMiddleware(app, mode=mode)(exchange.environ, exchange._start_response)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(result.close).result(10)  # type: ignore[attr-defined]
+    assert seen == ["fr"]
+
+
+@MODES
+def test_closed_body_closes_the_crossing(mode: str) -> None:
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Body:
+        start_response("200 OK", list(TEXT))
+        return Body([])
+
+    exchange = Exchange(strict=False)(ctxkit.WSGIMiddleware(app, mode=mode))
+    assert not exchange.environ[CROSSING].open
+
+
+def test_process_is_prepared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr("ctxkit.boundary.crossing.prepare", lambda: calls.append("prepared"))
+    monkeypatch.setattr(IN_FLIGHT, "prepared", False)
+    for _ in range(2):
+        Exchange()(ctxkit.WSGIMiddleware(telling({}), mode="never"))
+    assert calls == ["prepared"]
+
+
 def test_list_in_never_mode_reaches_the_server_as_it_is() -> None:
     body = [b"ok"]
 
@@ -248,8 +289,13 @@ def test_values_are_laid_over_and_lazy_ones_stay_lazy() -> None:
 
 def test_values_bound_around_the_server_are_inherited() -> None:
     seen: dict[str, object] = {}
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Any:
+        assert ctxkit.current().root is ctxkit.current()
+        return telling(seen)(environ, start_response)
+
     with ctxkit.bind(service="shop"):
-        Exchange()(ctxkit.WSGIMiddleware(telling(seen), mode="never"))
+        Exchange()(ctxkit.WSGIMiddleware(app, mode="never"))
     assert seen["service"] == "shop"
     assert PATH.name in seen
 
