@@ -7,8 +7,14 @@ django_site_app.py.
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 
 import sentry_sdk
+
+# Before the instrumentation had one (0.61b0), it was the SDK's.
+_LOGGING = "opentelemetry.instrumentation.logging.handler"
+if find_spec(_LOGGING) is None:
+    _LOGGING = "opentelemetry.sdk._logs"
 
 SECRET_KEY = "only for tests"
 ALLOWED_HOSTS = ["*"]
@@ -23,7 +29,7 @@ LOGGING = {
     "filters": {"request_id": {"()": "ctxkit.RequestIdFilter"}},
     "handlers": {
         "otel": {
-            "class": "opentelemetry.instrumentation.logging.handler.LoggingHandler",
+            "class": f"{_LOGGING}.LoggingHandler",
             "filters": ["request_id"],
         },
     },

@@ -10,6 +10,7 @@ import pytest
 from ctxkit.testing import TelemetrySink
 
 sentry_sdk = pytest.importorskip("sentry_sdk")
+pytest.importorskip("sentry_sdk.logger")  # newer than the oldest SDK that is supported
 pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
 
 from opentelemetry import trace  # noqa: E402
