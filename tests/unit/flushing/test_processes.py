@@ -215,13 +215,15 @@ forked.set()
 
 EXITING = """
 import sys
-import pytest, sentry_sdk
+import opentelemetry.metrics, opentelemetry.trace, opentelemetry._logs, sentry_sdk
 from helpers.land_opentelemetry import OTel
 from ctxkit.flushing import prepare
 
 sentry_sdk.init(dsn=sys.argv[1], default_integrations=False)
 otel = OTel(sys.argv[2], 5)
-otel.put_in_charge(pytest.MonkeyPatch())
+opentelemetry.trace.set_tracer_provider(otel.tracers)
+opentelemetry.metrics.set_meter_provider(otel.meters)
+opentelemetry._logs.set_logger_provider(otel.loggers)
 prepare()
 sentry_sdk.capture_message("last words")
 otel.record()
