@@ -61,7 +61,7 @@ def test_overlapping_requests_are_mistaken_for_each_other_without_adoption(
 def test_overlapping_requests_see_themselves_through_every_carrier(adopted_site: Server) -> None:
     for turn in range(10):
         for who, answers in _overlapping(adopted_site, f"turn{turn}").items():
-            assert answers == dict.fromkeys(answers, {"crum": who, "edx": who})
+            assert answers == {carrier: {"crum": who, "edx": who} for carrier in answers}
 
 
 def test_next_request_on_the_connection_finds_nothing_of_the_one_before(
