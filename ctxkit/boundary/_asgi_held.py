@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncio import CancelledError, get_running_loop
 from contextlib import suppress
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, final
 
 from ctxkit.boundary._driving import drive
@@ -105,7 +106,8 @@ class _Held:
                 return
             self._events = events = []
             limit = budget(SETTLE_LIMIT, self._crossing.deadline)
-            self._timer = self._loop.call_later(limit, self._overdue)
+            # A cancelled timer stays with the loop until its time: not with our context.
+            self._timer = self._loop.call_later(limit, self._overdue, context=Context())
         else:
             ends = self._ends(message)
         events.append(message)

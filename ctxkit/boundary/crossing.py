@@ -88,9 +88,12 @@ class Crossing:
         if values:
             known.update(values)
         outer = CURRENT.get(NO_FRAME)
-        if outer.root is NO_FRAME or outer.root.get("protocol") == FUNCTION_PROTOCOL:
+        if outer is NO_FRAME:
             self.context = copy_context()
-            self.frame = frame = outer.extended(known) if outer else Frame(known)
+            self.frame = Frame(known)
+        elif outer.root is NO_FRAME or outer.root.get("protocol") == FUNCTION_PROTOCOL:
+            self.context = copy_context()
+            self.frame = frame = outer.extended(known)
             frame.root = frame
         else:
             self.context = Context() if baseline is None else baseline.copy()

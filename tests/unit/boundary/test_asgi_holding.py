@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -414,6 +416,25 @@ def test_application_that_returned_in_time_is_not_overdue_later(
 
     asyncio.run(main())
     assert timeline.count("flush") == 1
+
+
+def test_loop_keeps_nothing_of_a_request_that_was_held(sink: RecordingSink) -> None:
+    frames: list[weakref.ref[ctxkit.Frame]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        frames.append(weakref.ref(ctxkit.current()))
+        await send(start())
+        await send(body(b"ab"))
+
+    async def main() -> None:
+        # The loop drops a cancelled timer at once only if it is the next one.
+        earlier = asyncio.get_running_loop().call_later(5, lambda: None)
+        await Exchange()(ctxkit.ASGIMiddleware(app, mode="always"))
+        gc.collect()
+        assert frames[0]() is None
+        earlier.cancel()
+
+    asyncio.run(main())
 
 
 def test_limit_is_what_the_host_leaves(sink: RecordingSink, timeline: list[object]) -> None:
