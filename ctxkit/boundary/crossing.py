@@ -79,14 +79,17 @@ class Crossing:
         values: Mapping[str, object] | None,
         baseline: Context | None,
     ) -> None:
-        self.options = options
-        self.open = True
+        self.options: BoundaryOptions = options
+        self.open: bool = True
+        self.request_id: str
         self.request_id, refused = chosen_id(inbound_id, trusted=options.trust_request_id)
         known["request_id"] = self.request_id
         if refused is not None:
             known["client_request_id"] = refused
         if values:
             known.update(values)
+        self.context: Context
+        self.frame: Frame
         outer = CURRENT.get(NO_FRAME)
         if outer is NO_FRAME:
             self.context = copy_context()

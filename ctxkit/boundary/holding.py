@@ -40,7 +40,7 @@ class InFlight:
         """Forget the parent's requests, and its lock, which another thread may have held."""
         self._lock = threading.Lock()
         self._count = 0
-        self.prepared = False
+        self.prepared: bool = False
 
 
 #: The requests of this process, through whichever boundary they came.

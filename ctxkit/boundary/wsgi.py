@@ -64,7 +64,7 @@ class WSGIMiddleware:
         trust_request_id: bool = True,
     ) -> None:
         self.app = app
-        self.options = BoundaryOptions.resolve(
+        self.options: BoundaryOptions = BoundaryOptions.resolve(
             mode, timeout, request_id_header, trust_request_id=trust_request_id
         )
         self._baseline = copy_context()

@@ -21,7 +21,7 @@ class Deadline:
     __slots__ = ("at",)
 
     def __init__(self, at: float) -> None:
-        self.at = at
+        self.at: float = at
 
     @classmethod
     def after(cls, timeout: float) -> Deadline:

@@ -35,7 +35,7 @@ class Lazy(Generic[T]):
     __slots__ = ("resolve",)
 
     def __init__(self, resolve: Callable[[], T]) -> None:
-        self.resolve = resolve
+        self.resolve: Callable[[], T] = resolve
 
 
 class Frame(Mapping[str, object]):

@@ -51,8 +51,8 @@ class Key(Generic[T]):
     __slots__ = ("default", "name")
 
     def __init__(self, name: str, *, default: T | Missing = MISSING) -> None:
-        self.name = checked_name(name)
-        self.default = default
+        self.name: str = checked_name(name)
+        self.default: T | Missing = default
 
     @overload
     def get(self, /) -> T: ...

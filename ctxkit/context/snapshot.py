@@ -142,7 +142,7 @@ class Carrier:
     __slots__ = ("__dict__", "__weakref__", "__wrapped__", "_snapshot")
 
     def __init__(self, f: Callable[..., Any], snapshot: Snapshot) -> None:
-        self.__wrapped__ = f
+        self.__wrapped__: Callable[..., Any] = f
         self._snapshot = snapshot
         self.__module__ = getattr(f, "__module__", __name__)
         self.__doc__ = getattr(f, "__doc__", None)

@@ -31,7 +31,7 @@ class _Stepper:
 
     def __init__(self, context: Context, thread: int | None = None) -> None:
         self._context = context
-        self.thread = thread or get_ident()
+        self.thread: int = thread or get_ident()
 
     def _run(self, step: Callable[..., Any], *args: Any) -> Any:
         thread = get_ident()

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class CtxkitConfig(AppConfig):
     """Register the checks, and adopt what ``CTXKIT["ADOPT"]`` names before models load."""
 
-    name = "ctxkit.django"
-    label = "ctxkit"
+    name: str = "ctxkit.django"
+    label: str = "ctxkit"
     verbose_name = "ctxkit"
 
     def __init__(self, app_name: str, app_module: ModuleType | None) -> None:

@@ -35,7 +35,7 @@ class RequestCell:
     __slots__ = ("request",)
 
     def __init__(self, request: HttpRequest | None = None) -> None:
-        self.request = request
+        self.request: HttpRequest | None = request
 
     def values(self) -> dict[str, object]:
         """Return what a frame holds of this request."""

@@ -55,7 +55,7 @@ class FreezingServer:
         start_timeout: float = 20.0,
         freeze: bool = True,
     ) -> None:
-        self.port = _free_port() if port is None else port
+        self.port: int = _free_port() if port is None else port
         self.freeze = freeze
         self._argv = [argument.replace("{port}", str(self.port)) for argument in argv]
         self._command = shlex.join(self._argv)
