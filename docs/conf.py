@@ -15,7 +15,6 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build", "changelog.d"]
 html_theme = "furo"
 html_title = f"ctxkit {release}"
-html_static_path = ["_static"]
 html_copy_source = False
 
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist", "smartquotes"]

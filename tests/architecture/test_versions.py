@@ -55,9 +55,9 @@ def _lowest(package: str) -> str:
     extras = pyproject()["project"]["optional-dependencies"]
     [bound] = {
         requirement.partition(">=")[2]
-        for extra in extras.values()
+        for name, extra in extras.items()
         for requirement in extra
-        if requirement.startswith(f"{package}>=")
+        if requirement.startswith(f"{package}>=") and name != "demo"
     }
     return bound
 
