@@ -37,8 +37,15 @@ def main() -> int:
         rows = import_module(arguments.group).measure(arguments.rounds)
         _say(json.dumps([dataclasses.asdict(row) for row in rows]))
         return 0
-    rows = [row for group in arguments.only or GROUPS for row in _measured(group, arguments.rounds)]
-    broken = _broken(rows) if arguments.check else []
+    rows: list[Row] = []
+    broken: list[str] = []
+    for group in arguments.only or GROUPS:
+        measured = _measured(group, arguments.rounds)
+        if arguments.check and _broken(measured):
+            # Somebody else may have used the machine: longer, and then it is believed.
+            measured = _measured(group, 3 * arguments.rounds)
+            broken += _broken(measured)
+        rows += measured
     if arguments.json:
         _say(json.dumps({"rows": [dataclasses.asdict(row) for row in rows], "broken": broken}))
     else:

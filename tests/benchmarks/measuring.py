@@ -1,7 +1,8 @@
 """Compare costs so that a noisy machine does not decide: interleaved rounds, medians.
 
 Absolute times of two runs cannot be compared; those of one run can, since every contestant has a
-turn in every round, in an order that changes.
+turn in every round, in an order that changes. What a middleware adds is measured in CPU time of
+the process, which other processes disturb less; what a carrier takes, in time.
 """
 
 from __future__ import annotations
