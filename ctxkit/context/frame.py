@@ -122,7 +122,12 @@ class Frame(Mapping[str, object]):
     def __len__(self) -> int:
         return len(self._values)
 
-    __eq__ = object.__eq__
+    if TYPE_CHECKING:
+
+        def __eq__(self, other: object, /) -> bool: ...
+
+    else:
+        __eq__ = object.__eq__
     __hash__ = object.__hash__  # pyright: ignore[reportAssignmentType] - Mapping has none
 
     def __repr__(self) -> str:

@@ -36,7 +36,7 @@ class Thread(threading.Thread):
     def start(self) -> None:
         """Capture the current context and start the thread in it."""
         if self.ident is None and not (_TAKES_CONTEXT and self._context is not None):
-            self.run = _Run(self.run)  # type: ignore[method-assign]  # it calls the class's
+            vars(self)["run"] = _Run(self.run)
         super().start()
 
 
