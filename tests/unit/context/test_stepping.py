@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from types import SimpleNamespace
@@ -259,6 +260,24 @@ def test_async_generator_dropped_half_way_is_closed_in_the_context_by_the_loop()
         await closed.wait()
 
     asyncio.run(asyncio.wait_for(main(), 10))
+
+
+def test_async_generator_is_known_to_the_loop_by_its_driver_alone() -> None:
+    # Or else the loop closes it too, when it ends, and in another context.
+    async def main() -> None:
+        known: list[Any] = []
+        before = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(firstiter=known.append)
+        try:
+            stepped = aiterate_in(copy_context(), _acounting([]))
+            await anext(stepped)
+            assert sys.get_asyncgen_hooks().firstiter == known.append
+        finally:
+            sys.set_asyncgen_hooks(*before)
+        await stepped.aclose()
+        assert known == [stepped]
+
+    asyncio.run(main())
 
 
 def test_async_generator_left_to_the_end_of_the_loop_is_closed_in_the_context() -> None:

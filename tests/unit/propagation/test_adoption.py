@@ -128,13 +128,14 @@ def test_instance_of_a_subclass_starts_anew_in_each_context(third: str, early: b
     adopt(third, "cache")
     assert friend.cache is module.cache
     assert isinstance(module.cache, Local)
-    one, other = Context(), copy_context()
+    one, other = copy_context(), copy_context()
     assert one.run(getattr, module.cache, "arguments") == (7, 8)
     assert one.run(getattr, module.cache, "data") is not other.run(getattr, module.cache, "data"), (
         "what __init__ makes at the import must not be shared by all requests"
     )
     one.run(lambda: module.cache.data.update(user="alice"))
-    assert other.run(getattr, module.cache, "data") == {}
+    for context in (other, copy_context(), Context()):
+        assert context.run(getattr, module.cache, "data") == {}
 
 
 def test_adopted_subclass_keeps_its_methods_and_super(third: str) -> None:
@@ -191,8 +192,11 @@ def test_adopting_again_changes_nothing(third: str) -> None:
     assert (module.plain, module.Cache, module.cache) == first
 
 
-def test_hook_goes_when_nobody_waits_any_more(third: str) -> None:
-    before = list(sys.meta_path)
+def test_hook_goes_when_nobody_waits_any_more(third: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Whatever other tests wait for.
+    monkeypatch.setattr(_import_hook, "_waiting", {})
+    before = [finder for finder in sys.meta_path if finder is not _import_hook._finder]
+    monkeypatch.setattr(sys, "meta_path", before[:])
     adopt(third, "plain")
     adopt(third, "plain")
     adopt(third, "cache")

@@ -87,6 +87,19 @@ def test_finished_thread_keeps_nothing_of_its_context() -> None:
     assert gone() is None
 
 
+def test_finished_thread_is_not_left_to_the_garbage_collector() -> None:
+    thread = Overriding()
+    thread.start()
+    _finished(thread)
+    gone = weakref.ref(thread)
+    gc.disable()
+    try:
+        del thread
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
 def test_error_in_a_thread_reaches_the_excepthook(monkeypatch: pytest.MonkeyPatch) -> None:
     caught: list[Any] = []
     monkeypatch.setattr(threading, "excepthook", caught.append)
