@@ -28,13 +28,18 @@ class Local:
         A value is visible where it was set, to the code called from there, and to every
         copy of that context: asyncio tasks, and threads and pools started through ctxkit.
         Setting or deleting is never visible to the context that was copied nor to other
-        copies; mutating a value in place is, as the value is one object. A plain
-        ``threading.Thread`` starts without values, as with ``threading.local``.
+        copies; mutating a value in place is, as the value is one object: a container that
+        an ``__init__`` makes at the import is shared by every request whose context is a
+        copy of the importing one. A plain ``threading.Thread`` starts without values, as
+        with ``threading.local``, unless Python itself copies the context to it
+        (``-X thread_inherit_context``).
 
     Safety:
         For any number of threads and tasks, without locks of the caller's. Values die with
         the last context that holds them and with the ``Local``, whichever is first.
         ``__slots__`` of a subclass are shared by all contexts, as with ``threading.local``.
+        Unlike there, ``__dict__`` is a live view and no ``dict``, and ``type(local)`` is a
+        subclass made for the instance; ``local.__class__`` is the class you wrote.
     """
 
     __slots__ = ("__weakref__", "_ctxkit_table")
