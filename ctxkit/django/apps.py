@@ -20,7 +20,6 @@ class CtxkitConfig(AppConfig):
 
     name: str = "ctxkit.django"
     label: str = "ctxkit"
-    verbose_name: str = "ctxkit"
 
     def __init__(self, app_name: str, app_module: ModuleType | None) -> None:
         super().__init__(app_name, app_module)
