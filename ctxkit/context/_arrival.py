@@ -24,7 +24,7 @@ def rehome() -> None:
     language, the time zone, the urlconf and the script prefix in such values.
     """
     local = sys.modules.get("asgiref.local")
-    if local is None:
+    if not hasattr(local, "Local"):  # not imported, or not to the end yet
         return
     storage = getattr(local, "_Storage", None)
     move = getattr(local, "_rehome", None)
@@ -44,8 +44,8 @@ def depart() -> None:
     """
     sentry: Any = sys.modules.get("sentry_sdk")
     scope: Any = getattr(sentry, "Scope", None)
-    if scope is None or not scope.get_client().is_active():
-        return
+    if not hasattr(scope, "set_isolation_scope") or not scope.get_client().is_active():
+        return  # before 2.0 there was one hub for each thread
     scope.set_isolation_scope(scope.get_isolation_scope().fork())
     scope.set_current_scope(scope.get_current_scope().fork())
 

@@ -53,9 +53,9 @@ class Snapshot:
         A coroutine or generator function returns at once, as ever; what it returns then
         runs in that copy, step by step.
         """
-        if isinstance(f, Carrier) or _carrier_class(f) is not Carrier:
-            return self.wrap(f)(*args, **kwargs)
-        return self.enter().run(f, *args, **kwargs)
+        if _carrier_class(f) is Carrier and not isinstance(f, Carrier):
+            return self.enter().run(f, *args, **kwargs)
+        return self.wrap(f)(*args, **kwargs)
 
     def wrap(self, f: Callable[P, R]) -> Callable[P, R]:
         """Return ``f`` as a callable that runs in the captured context.

@@ -335,6 +335,7 @@ def test_asgiref_local_is_seen_on_another_thread_and_not_changed_for_the_parent(
 @pytest.fixture
 def strange_asgiref(monkeypatch: pytest.MonkeyPatch) -> Any:
     module: Any = types.ModuleType("asgiref.local")
+    module.Local = type("Local", (), {})
     package: Any = types.ModuleType("asgiref")
     package.__version__ = "3.99.0"
     monkeypatch.setitem(sys.modules, "asgiref", package)
@@ -352,6 +353,11 @@ def test_asgiref_of_an_unknown_shape_is_reported_once(strange_asgiref: Any) -> N
 
 def test_asgiref_from_before_the_tags_is_not_reported(strange_asgiref: Any) -> None:
     strange_asgiref.__version__ = "3.8.1"
+    assert in_plain_thread(capture().run, VAR.get) == "unset"
+
+
+def test_asgiref_that_is_being_imported_is_not_reported(strange_asgiref: Any) -> None:
+    del sys.modules["asgiref.local"].Local  # type: ignore[attr-defined]  # of the stand-in
     assert in_plain_thread(capture().run, VAR.get) == "unset"
 
 
