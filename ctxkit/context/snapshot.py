@@ -53,7 +53,7 @@ class Snapshot:
         A coroutine or generator function returns at once, as ever; what it returns then
         runs in that copy, step by step.
         """
-        if _carrier_class(f) is Carrier and not isinstance(f, Carrier):
+        if _carrier_class(f) is Carrier:
             return self.enter().run(f, *args, **kwargs)
         return self.wrap(f)(*args, **kwargs)
 
