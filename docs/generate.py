@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ctxkit.boundary.options import MODE_VARIABLE, FlushMode
 from ctxkit.flushing.budget import DEFAULT_TIMEOUT, TIMEOUT_VARIABLE
-from ctxkit.lifecycle.environment import _matches
+from ctxkit.lifecycle.hosts import _matches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
