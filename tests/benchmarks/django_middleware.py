@@ -73,19 +73,15 @@ urlpatterns = [path("wsgi", view), path("asgi", async_view)]
 
 
 def measure(rounds: int) -> list[Row]:
-    """Race the middlewares under both protocols.
-
-    In short turns, many of them: a request through ASGI changes threads four times, and how
-    long that takes is up to whatever else the machine does.
-    """
+    """Race the middlewares under both protocols."""
     turns = {name: _guarded(name, _wsgi_turn(_built(WSGIHandler, name))) for name in MIDDLEWARE}
-    rows = added_rows("Django, WSGI", race(turns, rounds=4 * rounds, calls=10), GUID)
+    rows = added_rows("Django, WSGI", race(turns, rounds=2 * rounds, calls=30), GUID)
     loop = asyncio.new_event_loop()
     try:
         turns = {
             name: _guarded(name, _asgi_turn(loop, _built(ASGIHandler, name))) for name in MIDDLEWARE
         }
-        rows += added_rows("Django, ASGI", race(turns, rounds=4 * rounds, calls=4), GUID)
+        rows += added_rows("Django, ASGI", race(turns, rounds=rounds, calls=15), GUID)
     finally:
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
