@@ -13,7 +13,7 @@ import ctxkit
 
 EXAMPLE = "ctxkit/demo/_example"
 # Of the example, what a user of the demo has no use for.
-_LEFT_OUT = ("tests/", "README.md", "pytest.ini")
+_LEFT_OUT = ("tests/", ".gitignore", "README.md", "pytest.ini")
 
 installed = [str(path) for path in files("django-ctxkit") or ()]
 wheel = pytest.mark.skipif("ctxkit/__init__.py" not in installed, reason="an editable installation")
