@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from types import FrameType
     from wsgiref.types import StartResponse, WSGIEnvironment
 
+    from django.http import HttpRequest
+
     from ctxkit.boundary._asgi_types import Receive, Scope, Send
 
 
@@ -43,6 +45,10 @@ class _WSGICrossing(WSGIHandler):
             cell.values(),
             baseline=self.ctxkit_baseline,
         )
+
+    def get_response(self, request: HttpRequest) -> Any:
+        _note(request, request.META)
+        return super().get_response(request)
 
 
 class _ASGICrossing(ASGIHandler):
@@ -63,6 +69,19 @@ class _ASGICrossing(ASGIHandler):
             cell.values(),
             baseline=self.ctxkit_baseline,
         )
+
+    # No coroutine of our own: Django's is returned as it is.
+    def get_response_async(self, request: Any) -> Any:
+        _note(request, request.scope)
+        return super().get_response_async(request)
+
+
+def _note(request: HttpRequest, carrier: dict[str, Any]) -> None:
+    """Fill the cell of this crossing, now that Django has made a request."""
+    # Taken out: the request would hold itself, and wait for the garbage collector.
+    cell = carrier.pop(CELL, None)
+    if cell is not None:
+        cell.request = request
 
 
 async def _lifespan(_: Scope, receive: Receive, send: Send) -> None:
@@ -86,17 +105,22 @@ def _is_stock(kind: type) -> bool:
 _CROSSINGS: dict[type, type] = {WSGIHandler: _WSGICrossing, ASGIHandler: _ASGICrossing}
 
 
-def cross_handler(handler: BaseHandler) -> None:
+def cross_handler(handler: BaseHandler) -> bool:
     """Put the boundary around ``handler`` itself; its class stays as it is.
 
     Nothing happens to a handler that is crossed already, nor to one that serves neither
     WSGI nor ASGI (the test client's).
+
+    Returns:
+        Whether there is a boundary around it now.
     """
     kind: type = type(handler)
     crossed = _crossed(kind)
-    if crossed is not None:
-        handler.__class__ = crossed
-        vars(handler)["ctxkit_baseline"] = copy_context()
+    if crossed is None:
+        return isinstance(handler, tuple(_CROSSINGS.values()))
+    handler.__class__ = crossed
+    vars(handler)["ctxkit_baseline"] = copy_context()
+    return True
 
 
 @cache

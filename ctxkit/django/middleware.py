@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from django.core.exceptions import MiddlewareNotUsed
+
 from ctxkit.boundary import CROSSING, Crossing
 from ctxkit.context.stepping import aiterate_in, iterate_in, run_coroutine_in
 from ctxkit.django import conf
 from ctxkit.django.handlers import cross_handler, handler_being_built
-from ctxkit.django.holders import CELL, RequestCell
+from ctxkit.django.holders import RequestCell
 
 if sys.version_info >= (3, 12):
     from inspect import iscoroutinefunction, markcoroutinefunction
@@ -27,13 +29,13 @@ class ContextMiddleware:
     """Give each request its frame, and hold its response until its telemetry landed.
 
     ``MIDDLEWARE = ["ctxkit.django.ContextMiddleware", ...]`` is all there is to do, under
-    WSGI and under ASGI. Put it first: middleware in front of it does not see the request
-    and its user in the frame.
+    WSGI and under ASGI.
 
     When Django builds a handler from ``MIDDLEWARE``, this puts the boundary around that
     whole handler: around every middleware, the sending of the response and its closing,
-    and around what Sentry and OpenTelemetry wrapped, before or after. For each request
-    only the request is noted down. Inside, ``ctxkit.get("request_id")``, ``"method"``,
+    and around what Sentry and OpenTelemetry wrapped, before or after. That done, it is
+    not in the chain of middlewares: a request does not pass it, and wherever it stands in
+    the list, all of them see the same. Inside, ``ctxkit.get("request_id")``, ``"method"``,
     ``"path"``, ``"protocol"``, ``"route"``, ``"request"`` and ``"user"`` (a
     :class:`~ctxkit.django.UserHolder`) say what is known.
 
@@ -43,6 +45,7 @@ class ContextMiddleware:
     Raises:
         ConfigurationError: ``CTXKIT``, or an environment variable, cannot be used.
         AdoptionError: ``CTXKIT["ADOPT"]`` names what cannot be adopted.
+        MiddlewareNotUsed: The boundary is around the handler; Django expects this.
 
     Context:
         The frame lives until the body was sent and the response was closed. Where no
@@ -62,20 +65,14 @@ class ContextMiddleware:
         if self._is_async:
             markcoroutinefunction(self)
         handler = handler_being_built()
-        if handler is not None:
-            cross_handler(handler)
+        if handler is not None and cross_handler(handler):
+            raise MiddlewareNotUsed("the boundary around the handler does its work")
 
     def __call__(self, request: HttpRequest) -> Any:
-        """Note down the request and pass it on: a response, or an awaitable of one."""
-        carrier = getattr(request, "scope", request.META)
-        # Taken out: the request would hold itself, and wait for the garbage collector.
-        cell = carrier.pop(CELL, None)
-        if cell is not None:
-            cell.request = request
-        elif CROSSING not in carrier:
-            return self._aalone(request) if self._is_async else self._alone(request)
-        # No coroutine of our own: under ASGI the next one's is returned as it is.
-        return self.get_response(request)
+        """Answer a request that came by no server: a response, or an awaitable of one."""
+        if CROSSING in getattr(request, "scope", request.META):
+            return self.get_response(request)
+        return self._aalone(request) if self._is_async else self._alone(request)
 
     def _alone(self, request: HttpRequest) -> HttpResponseBase:
         """Answer without a boundary around us."""
