@@ -99,6 +99,9 @@ class _Held:
     async def send(self, message: Message) -> None:
         """Pass on what does not complete the response; hold that and what follows."""
         events = self._events
+        if message["type"] == "http.response.start":
+            # They may be an iterator (Sanic's are), and are looked at here before they leave.
+            message = {**message, "headers": list(message.get("headers") or ())}
         if events is None:
             ends = self._ends(message)
             if self._completion is None or not (self._completes(message) or ends):
@@ -179,10 +182,9 @@ class _Held:
             return self._completion.at_part(len(message.get("body") or b""))
         if kind == "http.response.start":
             self._trailers = bool(message.get("trailers"))
-            headers = message.get("headers") or ()
             method = self._scope["method"]
             return self._completion.at_headers(
-                method, message["status"], headers, b"content-length"
+                method, message["status"], message["headers"], b"content-length"
             )
         return False
 

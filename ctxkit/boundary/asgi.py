@@ -139,8 +139,9 @@ def _stamping(send: Send, name: bytes, value: bytes) -> Send:
                     break
             else:
                 headers.append((name, value))
-                # A copy: the application may use its message again, for another request.
-                message = {**message, "headers": headers}
+            # A copy: the application may use its message again, for another request. And
+            # its headers may be an iterator, which is used up now.
+            message = {**message, "headers": headers}
         return send(message)
 
     return stamped

@@ -77,6 +77,20 @@ def test_header_that_the_application_set_stays_alone() -> None:
     assert exchanged(app).header(b"x-request-id") == [b"mine"]
 
 
+@MODES
+@pytest.mark.parametrize("name", ["X-Request-ID", None])
+@pytest.mark.parametrize("own", [b"x-request-id", b"x-own"])
+def test_headers_that_can_be_read_once_all_arrive(mode: str, name: str | None, own: bytes) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        # Sanic sends a generator.
+        await send({**start(), "headers": iter([(own, b"abc"), (b"content-length", b"2")])})
+        await send(body(b"ok"))
+
+    exchange = exchanged(ctxkit.ASGIMiddleware(app, mode=mode, request_id_header=name))
+    assert exchange.header(own) == [b"abc"]
+    assert exchange.header(b"content-length") == [b"2"]
+
+
 def test_other_header_and_none() -> None:
     seen: dict[str, object] = {}
     headers = [(b"x-trace", b"abc"), (b"x-request-id", b"other")]
