@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import cast
 
 from ctxkit.boundary.crossing import CROSSING
 from ctxkit.context import current
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class RequestIdFilter(logging.Filter):
@@ -50,10 +48,10 @@ class RequestIdFilter(logging.Filter):
 
 
 def _id_of(request: object) -> object:
-    # Django: the ASGI scope, or the WSGI environ.
+    # Django: the ASGI scope, or the WSGI environ. Others mean something else by "scope".
     for name in ("scope", "META"):
-        carrier: Mapping[str, object] | None = getattr(request, name, None)
-        crossing = None if carrier is None else carrier.get(CROSSING)
-        if crossing is not None:
+        carrier: object = getattr(request, name, None)
+        if isinstance(carrier, Mapping) and CROSSING in carrier:
+            crossing = cast("Mapping[str, object]", carrier)[CROSSING]
             return getattr(crossing, "request_id", None)
     return None

@@ -26,6 +26,8 @@ def test_record_outside_of_a_request_gets_the_default() -> None:
     assert filtered(record()) == "-"
     assert filtered(record(), default="none") == "none"
     assert filtered(record(request=object())) == "-"
+    # OAuth's requests have a scope too.
+    assert filtered(record(request=SimpleNamespace(scope="read write", META=None))) == "-"
 
 
 def test_record_inside_of_a_request_gets_its_id() -> None:
