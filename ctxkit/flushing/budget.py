@@ -42,7 +42,7 @@ def checked_timeout(setting: str, value: object) -> float:
     if isinstance(value, (int, float, str)) and not isinstance(value, bool):
         try:
             seconds = float(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             seconds = -1.0
         if isfinite(seconds) and seconds >= 0:
             return seconds
