@@ -57,6 +57,9 @@ def test_path_in_disguise_is_decoded() -> None:
     assert seen["path"] == path
     Exchange(PATH_INFO="/\xff")(ctxkit.WSGIMiddleware(telling(seen), mode="never"))
     assert seen["path"] == "/\ufffd"
+    # Adapters that disguise nothing are for the application to complain about.
+    Exchange(PATH_INFO="/\u2615")(ctxkit.WSGIMiddleware(telling(seen), mode="never"))
+    assert seen["path"] == "/?"
 
 
 def test_inbound_id_is_taken_over_and_sent_back() -> None:
