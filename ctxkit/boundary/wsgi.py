@@ -102,7 +102,7 @@ def cross_wsgi(  # noqa: PLR0913 - WSGI's own two, and ours
         return app(environ, start_response)
     path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     if not path.isascii():  # PEP 3333: bytes in the disguise of latin-1
-        path = path.encode("latin-1").decode("utf-8", "replace")
+        path = path.encode("latin-1", "replace").decode("utf-8", "replace")
     known: dict[str, object] = {
         "method": environ["REQUEST_METHOD"],
         "path": path,
