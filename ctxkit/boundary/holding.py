@@ -38,7 +38,8 @@ class InFlight:
 
     def restart(self) -> None:
         """Forget the parent's requests, and its lock, which another thread may have held."""
-        self._lock = threading.Lock()
+        # Reentrant: the garbage collector may drop a response on the thread that holds it.
+        self._lock = threading.RLock()
         self._count = 0
         self.prepared: bool = False
 

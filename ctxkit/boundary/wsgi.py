@@ -213,6 +213,12 @@ class _Response:
         if error is not None:
             raise error
 
+    def __del__(self) -> None:
+        # Never closed, against PEP 3333: else it would be in flight for ever. Whoever drops
+        # it, the garbage collector even, must not wait.
+        if self._body is not None and self._crossing.leave():
+            flush(0, reason="dropped")
+
     def settle(self, reason: str) -> None:
         """Close the application's iterable, then have its telemetry land."""
         body, self._body = self._body, None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from itertools import islice
 from typing import TYPE_CHECKING, Any
-from wsgiref.util import FileWrapper
+from wsgiref.util import FileWrapper, setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
@@ -426,6 +428,24 @@ def test_every_way_to_end_is_counted_once(
     assert timeline.count("flush") == 1
     Exchange(timeline)(crossed(streaming(timeline), mode))
     assert timeline.count("flush") == 2
+
+
+@pytest.mark.parametrize("fetched", [0, 1])
+def test_response_that_nobody_closes_is_in_flight_only_as_long_as_it_lives(
+    sink: RecordingSink, timeline: list[object], fetched: int
+) -> None:
+    environ: dict[str, Any] = {}
+    setup_testing_defaults(environ)
+    response = crossed(streaming(timeline, b"ab", b"cd"), "idle", strict=False)(
+        environ, lambda *_: bytearray().extend
+    )
+    assert [*islice(response, fetched)] == [b"ab"][:fetched]
+    del response
+    gc.collect()
+    assert sink.flushing.wait(10)
+    timeline.clear()
+    Exchange(timeline)(crossed(streaming([], b"ab"), "idle"))
+    assert timeline[-2:] == ["flush", "end"]
 
 
 def test_sink_that_hangs_holds_the_response_no_longer_than_allowed(
