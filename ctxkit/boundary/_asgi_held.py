@@ -169,7 +169,9 @@ class _Held:
 
     async def _give_up(self) -> None:
         """Let the response go although the application has not returned."""
-        await self._flush("overdue")
+        # Its application may go on for days, and meanwhile no other response would be the last.
+        if self._crossing.count_out():
+            await self._flush("overdue")
         with suppress(Exception):  # nobody awaits this task for its errors
             await self._release()
 

@@ -68,7 +68,7 @@ class Crossing:
         open: Whether it is still running.
     """
 
-    __slots__ = ("context", "deadline", "frame", "open", "options", "request_id")
+    __slots__ = ("_counted", "context", "deadline", "frame", "open", "options", "request_id")
 
     def __init__(  # noqa: PLR0913, PLR0917 - called in two places, once per request
         self,
@@ -81,6 +81,7 @@ class Crossing:
     ) -> None:
         self.options: BoundaryOptions = options
         self.open: bool = True
+        self._counted = False
         self.request_id: str
         self.request_id, refused = chosen_id(inbound_id, trusted=options.trust_request_id)
         known["request_id"] = self.request_id
@@ -114,14 +115,17 @@ class Crossing:
                 self.deadline = self.frame.deadline = Deadline.after(remaining)
             if options.mode is FlushMode.IDLE:
                 IN_FLIGHT.enter()
+                self._counted = True
 
     def leave(self) -> bool:
-        """Note that the application has returned; return whether its telemetry must land now.
-
-        To be called exactly once.
-        """
+        """Note that the application has returned; return whether its telemetry must land now."""
         self.close()
-        if self.options.mode is FlushMode.IDLE:
+        return self.count_out()
+
+    def count_out(self) -> bool:
+        """Note that the response leaves; return whether telemetry must land before it does."""
+        if self._counted:
+            self._counted = False
             return IN_FLIGHT.leave()
         return self.options.holds
 

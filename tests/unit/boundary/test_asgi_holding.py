@@ -526,6 +526,32 @@ def test_idle_flushes_only_when_the_last_response_ends(
     assert timeline[4:] == ["flush", b"slow", "end"]
 
 
+def test_idle_counts_an_application_that_does_not_return_no_longer_than_its_response(
+    sink: RecordingSink, timeline: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_asgi_held, "SETTLE_LIMIT", 0.01)
+
+    async def main() -> None:
+        leave = asyncio.Event()
+
+        async def linger(receive: Any, send: Any) -> None:
+            await leave.wait()
+
+        endless = ctxkit.ASGIMiddleware(playing([], start(), body(), after=linger), mode="idle")
+        quick = ctxkit.ASGIMiddleware(playing([], start(), body(b"quick")), mode="idle")
+        first = asyncio.create_task(Exchange(timeline)(endless))
+        await until(lambda: "end" in timeline)
+        timeline.clear()
+        await Exchange(timeline)(quick)
+        assert timeline == ["start", "flush", b"quick", "end"]
+        leave.set()
+        await first
+        await Exchange(timeline)(quick)
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+    assert timeline[4:] == ["flush", "start", "flush", b"quick", "end"]
+
+
 def test_websocket_data_passes_and_its_close_is_held(
     sink: RecordingSink, timeline: list[object]
 ) -> None:
