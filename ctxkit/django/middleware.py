@@ -11,7 +11,7 @@ from ctxkit.boundary import CROSSING, Crossing
 from ctxkit.context.stepping import aiterate_in, iterate_in, run_coroutine_in
 from ctxkit.django import conf
 from ctxkit.django.handlers import cross_handler, handler_being_built
-from ctxkit.django.holders import RequestCell
+from ctxkit.django.holders import UserHolder, frame_values
 
 if sys.version_info >= (3, 12):
     from inspect import iscoroutinefunction, markcoroutinefunction
@@ -101,7 +101,7 @@ def _opened(request: HttpRequest) -> Crossing:
     }
     inbound = request.META.get(options.environ_name) if options.environ_name else None
     crossing = Crossing(
-        request.META, options, known, inbound, RequestCell(request).values(), baseline=None
+        request.META, options, known, inbound, frame_values(UserHolder(request)), baseline=None
     )
     # For RequestIdFilter: Django logs a 404 when the middlewares are through.
     request.META[CROSSING] = crossing

@@ -138,6 +138,16 @@ def test_request_from_a_factory_is_answered_without_a_handler() -> None:
     assert re.fullmatch("[0-9a-f]{32}", response.headers["X-Request-ID"])
 
 
+def test_request_that_is_used_again_gets_a_frame_again() -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(str(ctxkit.get("request") is request))
+
+    middleware, request = ContextMiddleware(view), RequestFactory().get("/")
+    for response in (middleware(request), middleware(request)):
+        assert response.content == b"True"
+        assert response.headers["X-Request-ID"]
+
+
 def test_header_that_the_view_set_itself_is_left_alone() -> None:
     def view(request: HttpRequest) -> HttpResponse:
         return HttpResponse(headers={"X-Request-ID": "mine"})
