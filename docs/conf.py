@@ -33,7 +33,7 @@ python_use_unqualified_type_names = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!ctxkit\b).*"),
     # Type variables, and types that signatures name and nobody else.
-    (r"py:.*", r"ctxkit\..*\.([DPRT]|Missing|RequestCell)"),
+    (r"py:.*", r"ctxkit\..*\.([DPRT]|Missing)"),
 ]
 if os.environ.get("READTHEDOCS"):
     extensions += ["sphinx.ext.intersphinx"]

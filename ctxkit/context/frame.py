@@ -26,16 +26,16 @@ class Lazy(Generic[T]):
 
     A frame is immutable, but some of what it stands for is known only later: the route of
     a request, before the URL was resolved. The frame holds the ``Lazy``; readers get the
-    result of ``resolve()``.
+    result of ``resolve(frame)``.
 
     Args:
-        resolve: Called without arguments, cheap, never blocking.
+        resolve: Called with the frame that is read; cheap, never blocking.
     """
 
     __slots__ = ("resolve",)
 
-    def __init__(self, resolve: Callable[[], T]) -> None:
-        self.resolve: Callable[[], T] = resolve
+    def __init__(self, resolve: Callable[[Frame], T]) -> None:
+        self.resolve: Callable[[Frame], T] = resolve
 
 
 class Frame(Mapping[str, object]):
@@ -95,7 +95,7 @@ class Frame(Mapping[str, object]):
             value = self._values[name]
         except KeyError:
             raise KeyNotBoundError(name) from None
-        return cast("Lazy[object]", value).resolve() if type(value) is Lazy else value
+        return cast("Lazy[object]", value).resolve(self) if type(value) is Lazy else value
 
     @overload
     def get(self, key: Key[T], /) -> T | None: ...
@@ -111,7 +111,7 @@ class Frame(Mapping[str, object]):
         if name not in self._values:
             return default
         value = self._values[name]
-        return cast("Lazy[object]", value).resolve() if type(value) is Lazy else value
+        return cast("Lazy[object]", value).resolve(self) if type(value) is Lazy else value
 
     def __contains__(self, key: object) -> bool:
         return (key.name if isinstance(key, Key) else key) in self._values

@@ -20,7 +20,7 @@ from django.core.handlers.wsgi import WSGIHandler
 
 from ctxkit.boundary import cross_asgi, cross_wsgi
 from ctxkit.django import conf
-from ctxkit.django.holders import CELL, RequestCell
+from ctxkit.django.holders import HOLDER, UserHolder, frame_values
 
 if TYPE_CHECKING:
     from contextvars import Context
@@ -36,18 +36,21 @@ class _WSGICrossing(WSGIHandler):
     ctxkit_baseline: Context
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
-        cell = environ[CELL] = RequestCell()
+        holder = environ[HOLDER] = UserHolder()
         return cross_wsgi(
             super().__call__,
             environ,
             start_response,
             conf.options(),
-            cell.values(),
+            frame_values(holder),
             baseline=self.ctxkit_baseline,
         )
 
     def get_response(self, request: HttpRequest) -> Any:
-        _note(request, request.META)
+        # Taken out: the request would hold itself, and wait for the garbage collector.
+        holder = request.META.pop(HOLDER, None)
+        if holder is not None:
+            holder.request = request
         return super().get_response(request)
 
 
@@ -58,7 +61,7 @@ class _ASGICrossing(ASGIHandler):
         if scope["type"] == "lifespan" and _is_stock(type(self)):
             await cross_asgi(_lifespan, scope, receive, send, conf.options())
             return
-        cell = scope[CELL] = RequestCell()
+        holder = scope[HOLDER] = UserHolder()
         app: Any = super().__call__
         await cross_asgi(
             app,
@@ -66,22 +69,16 @@ class _ASGICrossing(ASGIHandler):
             receive,
             send,
             conf.options(),
-            cell.values(),
+            frame_values(holder),
             baseline=self.ctxkit_baseline,
         )
 
     # No coroutine of our own: Django's is returned as it is.
     def get_response_async(self, request: Any) -> Any:
-        _note(request, request.scope)
+        holder = request.scope.pop(HOLDER, None)
+        if holder is not None:
+            holder.request = request
         return super().get_response_async(request)
-
-
-def _note(request: HttpRequest, carrier: dict[str, Any]) -> None:
-    """Fill the cell of this crossing, now that Django has made a request."""
-    # Taken out: the request would hold itself, and wait for the garbage collector.
-    cell = carrier.pop(CELL, None)
-    if cell is not None:
-        cell.request = request
 
 
 async def _lifespan(_: Scope, receive: Receive, send: Send) -> None:

@@ -1,9 +1,9 @@
 """What a frame knows of Django: the request, its user and its route.
 
-A frame is made before Django has built its request, and is never changed. It holds
-opaque objects of this module instead, which answer from a cell that the middleware
-fills. None of them is a lazy proxy: asgiref compares whole contexts at each
-``sync_to_async``, and a ``SimpleLazyObject`` in one would be evaluated by that.
+A frame is made before Django has built its request, and is never changed. It holds an
+opaque object of this module instead, which is given the request once there is one. That
+is no lazy proxy: asgiref compares whole contexts at each ``sync_to_async``, and a
+``SimpleLazyObject`` in one would be evaluated by that.
 """
 
 from __future__ import annotations
@@ -20,37 +20,11 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
     from django.http import HttpRequest
 
-#: Where the cell travels with the request, in a WSGI environ or an ASGI scope.
-CELL = "ctxkit.django"
+    from ctxkit.context import Frame
 
-
-@final
-class RequestCell:
-    """Hold the request of one crossing, once Django has made it.
-
-    Attributes:
-        request: The request, or None before ``ContextMiddleware`` saw it.
-    """
-
-    __slots__ = ("request",)
-
-    def __init__(self, request: HttpRequest | None = None) -> None:
-        self.request: HttpRequest | None = request
-
-    def values(self) -> dict[str, object]:
-        """Return what a frame holds of this request."""
-        return {
-            "request": Lazy(self._request),
-            "route": Lazy(self._route),
-            "user": UserHolder(self),
-        }
-
-    def _request(self) -> HttpRequest | None:
-        return self.request
-
-    def _route(self) -> str | None:
-        match = None if self.request is None else self.request.resolver_match
-        return None if match is None else match.route
+#: Where the holder travels: in a WSGI environ or an ASGI scope, and in the frame, under a
+#: name that :func:`ctxkit.bind` does not accept, so that nothing is laid over it.
+HOLDER = "ctxkit.django"
 
 
 @final
@@ -62,12 +36,15 @@ class UserHolder:
     Safety:
         May be kept, passed on and compared (by identity) anywhere: only :meth:`get` and
         :meth:`aget` evaluate ``request.user``.
+
+    Attributes:
+        request: The request, or None before Django has made it.
     """
 
-    __slots__ = ("_cell",)
+    __slots__ = ("request",)
 
-    def __init__(self, cell: RequestCell) -> None:
-        self._cell = cell
+    def __init__(self, request: HttpRequest | None = None) -> None:
+        self.request: HttpRequest | None = request
 
     def get(self) -> AbstractBaseUser | AnonymousUser | None:
         """Return the user, loading it if need be; None where no middleware set one.
@@ -79,7 +56,7 @@ class UserHolder:
         user: Any = self._loaded()
         if user is not None:
             return cast("AbstractBaseUser | AnonymousUser", user)
-        user = getattr(self._cell.request, "user", None)
+        user = getattr(self.request, "user", None)
         if issubclass(type(user), LazyObject):
             user._setup()  # noqa: SLF001 - what the proxy does at its first attribute access
             user = user._wrapped  # noqa: SLF001 - callers may keep it; a proxy they may not
@@ -90,7 +67,7 @@ class UserHolder:
         user = self._loaded()
         if user is not None:
             return user
-        load = getattr(self._cell.request, "auser", None)
+        load = getattr(self.request, "auser", None)
         return self.get() if load is None else await load()
 
     @property
@@ -99,9 +76,9 @@ class UserHolder:
         return getattr(self._loaded(), "pk", None)
 
     def _loaded(self) -> AbstractBaseUser | AnonymousUser | None:
-        if self._cell.request is None:
+        if self.request is None:
             return None
-        known = vars(self._cell.request)
+        known = vars(self.request)
         user: Any = known.get("user")
         if issubclass(type(user), LazyObject):
             user = user._wrapped  # noqa: SLF001 - reading through it would load the user
@@ -112,6 +89,26 @@ class UserHolder:
 
     def __repr__(self) -> str:
         return f"<UserHolder id={self.id!r}>"
+
+
+def _request(frame: Frame) -> HttpRequest | None:
+    holder: UserHolder = frame[HOLDER]  # type: ignore[assignment]
+    return holder.request
+
+
+def _route(frame: Frame) -> str | None:
+    request = _request(frame)
+    match = None if request is None else request.resolver_match
+    return None if match is None else match.route
+
+
+# Made once and not for each request: they find its holder in the frame that is read.
+_LAZY = {"request": Lazy(_request), "route": Lazy(_route)}
+
+
+def frame_values(holder: UserHolder) -> dict[str, object]:
+    """Return what a frame holds of the request of ``holder``."""
+    return {**_LAZY, "user": holder, HOLDER: holder}
 
 
 def current_request() -> HttpRequest | None:

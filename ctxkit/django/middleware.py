@@ -70,7 +70,8 @@ class ContextMiddleware:
 
     def __call__(self, request: HttpRequest) -> Any:
         """Answer a request that came by no server: a response, or an awaitable of one."""
-        if CROSSING in getattr(request, "scope", request.META):
+        outer = getattr(request, "scope", request.META).get(CROSSING)
+        if outer is not None and outer.open:
             return self.get_response(request)
         return self._aalone(request) if self._is_async else self._alone(request)
 

@@ -285,7 +285,7 @@ def test_values_are_laid_over_and_lazy_ones_stay_lazy() -> None:
         answers[0] = "late"
         return telling(seen)(environ, start)  # type: ignore[return-value]
 
-    values = {"route": ctxkit.context.Lazy(lambda: answers[0]), "path": "/mine"}
+    values = {"route": ctxkit.context.Lazy(lambda _: answers[0]), "path": "/mine"}
     cross_wsgi(app, exchange.environ, start_response, BoundaryOptions(), values)
     assert (seen["route"], seen["path"]) == ("late", "/mine")
 

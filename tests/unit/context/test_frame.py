@@ -124,7 +124,7 @@ def test_extended_keeps_root_and_deadline_and_leaves_the_frame_alone() -> None:
 
 def test_lazy_value_is_resolved_at_each_read_and_not_before() -> None:
     routes = iter(["first", "second", "third"])
-    with bind(route=Lazy(lambda: next(routes))) as frame:
+    with bind(route=Lazy(lambda _: next(routes))) as frame:
         assert (get("route"), frame["route"], frame.get("route")) == ("first", "second", "third")
 
 

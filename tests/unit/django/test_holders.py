@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -12,9 +13,13 @@ from django.utils.asyncio import async_unsafe
 from django.utils.functional import SimpleLazyObject
 
 import ctxkit
-from ctxkit.context import NO_FRAME
+from ctxkit.context import NO_FRAME, Frame
+from ctxkit.context._current import CURRENT
 from ctxkit.django import UserHolder, current_request, current_user
-from ctxkit.django.holders import RequestCell
+from ctxkit.django.holders import frame_values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class User:
@@ -32,7 +37,7 @@ class Auth:
         self.request = HttpRequest()
         self.request.user = SimpleLazyObject(self._user)
         self.request.auser = self._auser
-        self.holder = UserHolder(RequestCell(self.request))
+        self.holder = UserHolder(self.request)
 
     @async_unsafe("a query")
     def _query(self) -> User:
@@ -100,15 +105,14 @@ def test_user_id_is_known_once_a_view_touched_the_proxy() -> None:
 def test_user_set_outright_is_returned_by_both_twins() -> None:
     request = HttpRequest()
     request.user = User()
-    holder = UserHolder(RequestCell(request))
+    holder = UserHolder(request)
     assert holder.get() is request.user
     assert asyncio.run(holder.aget()) is request.user
     assert holder.id == 7
 
 
 def test_user_of_a_request_without_one_is_none() -> None:
-    for cell in (RequestCell(), RequestCell(HttpRequest())):
-        holder = UserHolder(cell)
+    for holder in (UserHolder(), UserHolder(HttpRequest())):
         assert holder.get() is None
         assert asyncio.run(holder.aget()) is None
         assert holder.id is None
@@ -126,9 +130,18 @@ def test_user_in_a_frame_is_not_evaluated_by_an_unrelated_sync_to_async() -> Non
     assert auth.queries == 0
 
 
+@contextmanager
+def _frame(holder: UserHolder) -> Iterator[None]:
+    token = CURRENT.set(Frame(frame_values(holder)))
+    try:
+        yield
+    finally:
+        CURRENT.reset(token)
+
+
 def test_cell_values_follow_the_request_that_comes_later() -> None:
-    cell = RequestCell()
-    with ctxkit.bind(cell.values()):
+    cell = UserHolder()
+    with _frame(cell):
         assert current_request() is None
         assert ctxkit.get("route") is None
         cell.request = request = HttpRequest()
@@ -136,6 +149,8 @@ def test_cell_values_follow_the_request_that_comes_later() -> None:
         assert ctxkit.get("route") is None
         request.resolver_match = _Match()
         assert ctxkit.get("route") == "shop/<slug:name>"
+        with ctxkit.bind(user="somebody else"):
+            assert current_request() is request
 
 
 class _Match:
@@ -149,7 +164,6 @@ def test_current_request_and_user_outside_of_a_request_are_none() -> None:
 
 
 def test_current_user_is_the_holder_of_the_frame() -> None:
-    cell: Any = RequestCell(HttpRequest())
-    with ctxkit.bind(cell.values()):
+    with _frame(UserHolder(HttpRequest())):
         assert isinstance(current_user(), UserHolder)
         assert current_user() is current_user()
