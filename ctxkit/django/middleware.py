@@ -65,7 +65,8 @@ class ContextMiddleware:
         if self._is_async:
             markcoroutinefunction(self)
         handler = handler_being_built()
-        if handler is not None and cross_handler(handler):
+        crossed = handler is not None and cross_handler(handler)
+        if crossed and type(self) is ContextMiddleware:  # a subclass has more to do
             raise MiddlewareNotUsed("the boundary around the handler does its work")
 
     def __call__(self, request: HttpRequest) -> Any:

@@ -12,6 +12,7 @@ from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler, StaticFi
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_finished, request_started
+from django.http import HttpResponse
 from django.test import override_settings
 from django.test.client import AsyncClientHandler, ClientHandler
 from helpers.django_site_calls import call_asgi, call_wsgi, lifespan
@@ -54,6 +55,19 @@ def test_handler_gives_each_request_its_frame(stock: Any, call: Any, path: str) 
     status, headers, body = call(stock(), path, **{"X-Request-ID": "abc"})
     assert (status, headers["x-request-id"], body) == (200, "abc", b"abc")
     assert ctxkit.current() is NO_FRAME
+
+
+class Greeting(ContextMiddleware):
+    def process_view(self, request: Any, *_: object) -> HttpResponse:
+        return HttpResponse(f"hello {ctxkit.get('request_id')}")
+
+
+@BOTH
+def test_subclass_of_the_middleware_does_what_it_adds(stock: Any, call: Any) -> None:
+    with override_settings(MIDDLEWARE=[f"{__name__}.Greeting"]):
+        handler = stock()
+    status, headers, body = call(handler, "/plain", **{"X-Request-ID": "abc"})
+    assert (status, headers["x-request-id"], body) == (200, "abc", b"hello abc")
 
 
 @BOTH
