@@ -47,10 +47,13 @@ class Engine:
 
     def lanes(self) -> tuple[Lane, ...]:
         """Return a lane for each sink that exists right now."""
-        sinks = discover() + self._added
-        if sinks != self._sinks or not self._armed:
-            self._line_up(sinks)
-        return self._lanes
+        # One thread at a time: two that find the same provider would each make a sink for it,
+        # and the one that stays need not be the one that watches.
+        with self._lock:
+            sinks = discover() + self._added
+            if sinks != self._sinks or not self._armed:
+                self._line_up(sinks)
+            return self._lanes
 
     def idle(self) -> bool:
         """Whether no sink has anything pending; quick, for the end of every request."""
@@ -74,18 +77,17 @@ class Engine:
         return report
 
     def _line_up(self, sinks: tuple[Sink, ...]) -> None:
-        with self._lock:
-            known = {id(lane.sink): lane for lane in self._lanes}
-            self._lanes = tuple(
-                known.pop(id(sink)) if id(sink) in known else Lane(sink) for sink in sinks
-            )
-            self._sinks = sinks
-            self.empties = tuple(lane.empty for lane in self._lanes)
-            for lane in known.values():
-                lane.retire()
-            if not self._armed:
-                self._armed = True
-                at_shutdown(drain)
+        known = {id(lane.sink): lane for lane in self._lanes}
+        self._lanes = tuple(
+            known.pop(id(sink)) if id(sink) in known else Lane(sink) for sink in sinks
+        )
+        self._sinks = sinks
+        self.empties = tuple(lane.empty for lane in self._lanes)
+        for lane in known.values():
+            lane.retire()
+        if not self._armed:
+            self._armed = True
+            at_shutdown(drain)
 
     def add(self, sink: Sink) -> None:
         """Flush ``sink`` too from now on."""

@@ -137,6 +137,33 @@ def test_flush_of_what_the_collector_refuses_fails(
 
 
 @gives_up
+def test_provider_found_by_two_threads_at_once_is_watched_by_the_sink_that_stays(
+    otel: OTel,
+) -> None:
+    consumer: Any = otel.meters._measurement_consumer
+    tapped, let_go = threading.Event(), threading.Event()
+
+    class SlowlyTapped(type(consumer)):  # type: ignore[misc]
+        def __setattr__(self, name: str, value: object) -> None:
+            super().__setattr__(name, value)
+            if name == "consume_measurement" and not tapped.is_set():
+                tapped.set()
+                assert let_go.wait(10)
+
+    consumer.__class__ = SlowlyTapped
+    first, second = threading.Thread(target=prepare), threading.Thread(target=prepare)
+    first.start()
+    assert tapped.wait(10)
+    second.start()
+    second.join(0.2)  # time to get in between, if it could
+    let_go.set()
+    first.join(10)
+    second.join(10)
+    flush(10)
+    otel.counter.add(1)
+    assert statuses()["otel.metrics"] == "ok"
+
+
 def test_flush_after_failed_metrics_sends_them_again(otel: OTel, backend: TelemetrySink) -> None:
     backend.behaviour = "fail"
     otel.counter.add(1)
