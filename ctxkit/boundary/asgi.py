@@ -110,7 +110,12 @@ def cross_asgi(  # noqa: PLR0913, PLR0917 - ASGI's own three, and ours
     if protocol == "http":
         known["method"] = scope["method"]
     wire_name = options.wire_name
-    inbound = _inbound(scope, wire_name) if wire_name else None
+    inbound = None
+    if wire_name:
+        for name, value in scope["headers"]:
+            if name == wire_name:
+                inbound = str(value, "latin-1")
+                break
     crossing = scope[CROSSING] = Crossing(scope, options, known, inbound, values, baseline)
     if wire_name:
         send = _stamping(send, wire_name, crossing.request_id.encode())
@@ -119,13 +124,6 @@ def cross_asgi(  # noqa: PLR0913, PLR0917 - ASGI's own three, and ours
     from ctxkit.boundary._asgi_held import cross_held  # noqa: PLC0415 - brings asyncio
 
     return cross_held(crossing, app, scope, receive, send)
-
-
-def _inbound(scope: Scope, wanted: bytes) -> str | None:
-    for name, value in scope["headers"]:
-        if name == wanted:
-            return str(value, "latin-1")
-    return None
 
 
 def _stamping(send: Send, name: bytes, value: bytes) -> Send:
