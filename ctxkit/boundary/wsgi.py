@@ -133,6 +133,7 @@ class _Response:
         "_error",
         "_held",
         "_start_response",
+        "_whole",
     )
 
     def __init__(
@@ -144,6 +145,8 @@ class _Response:
         # The application's iterable, stepped in the context of the request.
         self._body: SteppedIterator[bytes, None] | None = None
         self._completion = Completion()
+        # The content that completes the response, once there is some.
+        self._whole = b""
         # What is left for the server to fetch once the response was settled.
         self._held: Iterator[bytes] = iter(())
         # What the application raised when its response was complete; raised by close().
@@ -151,6 +154,8 @@ class _Response:
 
     def start(self, status: str, headers: Headers, exc_info: Any = None, /) -> Write:
         """Pass on the application's ``start_response()``, with the request's id."""
+        if exc_info and self._whole:  # a server would have sent the headers by now
+            raise exc_info[1].with_traceback(exc_info[2])
         crossing = self._crossing
         name = crossing.options.request_id_header
         if name is not None and all(name.lower() != field.lower() for field, _ in headers):
@@ -240,13 +245,14 @@ class _Response:
         allow (HEAD) the first chunk is kept, be it empty: servers derive header fields from
         it, and some start the response only with a chunk.
         """
+        self._whole = chunk
         try:
             for beyond in body:
-                chunk = chunk or beyond
+                self._whole = self._whole or beyond
         except BaseException as error:  # noqa: BLE001 - the response is whole: raised by close()
             self._error = error
         self.settle("response" if self._error is None else "exception")
-        self._held = iter((chunk,))
+        self._held = iter((self._whole,))
 
 
 def _code(status: str) -> int:

@@ -310,6 +310,24 @@ def test_restart_after_the_start_raises_the_applications_error(
     assert timeline == ["start", b"ab", "flush"]
 
 
+@pytest.mark.parametrize(("method", "length"), [("GET", "2"), ("HEAD", "4")])
+def test_restart_after_the_whole_content_raises_the_applications_error(
+    sink: RecordingSink, timeline: list[object], method: str, length: str
+) -> None:
+    error = KeyError("late")
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
+        start_response("200 OK", [TEXT, ("Content-Length", length)])
+        yield b"ab"
+        start_response("500 Oh", [TEXT], (KeyError, error, None))
+
+    exchange = Exchange(timeline, REQUEST_METHOD=method)
+    with pytest.raises(KeyError) as caught:
+        exchange(crossed(app, strict=False))
+    assert caught.value is error
+    assert exchange.header("Content-Length") == [length]
+
+
 def test_written_content_passes_and_counts(sink: RecordingSink, timeline: list[object]) -> None:
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
         write = start_response("200 OK", [TEXT, ("Content-Length", "6")])
