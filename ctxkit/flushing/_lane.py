@@ -179,8 +179,9 @@ class Lane:
     def _carry_out(self, allowance: float) -> SinkOutcome:
         try:
             suppress_instrumentation()
-            # A sink that is given no time would not even begin.
-            return _outcome(self.sink.flush(allowance or DEFAULT_TIMEOUT))
+            # A sink that is given no time would not even begin; and no lock waits for ever.
+            timeout = min(allowance or DEFAULT_TIMEOUT, threading.TIMEOUT_MAX)
+            return _outcome(self.sink.flush(timeout))
         # A sink that raises SystemExit must end neither its thread nor, inline, its caller.
         except BaseException as error:  # noqa: BLE001
             return SinkOutcome(SinkStatus.FAILED, f"{type(error).__name__}: {error}")

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from ctxkit.flushing import (
     SinkOutcome,
     SinkStatus,
     add_sink,
+    aflush,
     engine,
     flush,
     on_report,
@@ -174,6 +177,14 @@ def test_flush_is_told_what_the_pass_before_its_own_lost() -> None:
         assert statuses(first.result()) == {"gated": "failed"}
         assert statuses(second.result()) == {"gated": "failed"}
     assert statuses(flush(10)) == {"gated": "ok"}
+
+
+@pytest.mark.parametrize("timeout", [math.inf, 1e300])
+def test_flush_without_limit_gives_sinks_what_they_can_wait_for(timeout: float) -> None:
+    sink = FakeSink(work=lambda: threading.Lock().acquire(timeout=sink.timeouts[-1]))
+    add_sink(sink)
+    assert flush(timeout).ok
+    assert asyncio.run(aflush(timeout)).ok
 
 
 def test_flush_with_timeout_zero_begins_and_does_not_wait() -> None:
