@@ -81,11 +81,9 @@ def remaining_of(context: object) -> float | None:
 
     Managed Instances let the time run below zero; that counts as none left.
     """
-    ask = getattr(context, "get_remaining_time_in_millis", None)
-    if not callable(ask):
-        return None
     try:
-        millis = ask()
+        ask = getattr(context, "get_remaining_time_in_millis", None)
+        millis = ask() if callable(ask) else None
     except Exception:  # noqa: BLE001 - a foreign object that cannot tell sets no limit
         return None
     return max(0.0, millis / 1000) if isinstance(millis, (int, float)) else None

@@ -24,6 +24,13 @@ class LambdaContext:
         return self.millis
 
 
+class Unbound:
+    """A proxy like Flask's, which refuses everything outside of a request."""
+
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError(name)
+
+
 def test_default_timeout_is_two_seconds_unless_set() -> None:
     assert default_timeout({}) == 2.0
     assert default_timeout({"CTXKIT_FLUSH_TIMEOUT": ""}) == 2.0
@@ -60,6 +67,7 @@ def test_affordable_leaves_the_host_its_margin(remaining: float | None, budget: 
         (LambdaContext(-40), 0.0),
         (LambdaContext("soon"), None),
         (LambdaContext(RuntimeError()), None),
+        (Unbound(), None),
         (object(), None),
         (None, None),
     ],
