@@ -27,8 +27,9 @@ class LambdaContext:
 class Unbound:
     """A proxy like Flask's, which refuses everything outside of a request."""
 
-    def __getattr__(self, name: str) -> object:
-        raise RuntimeError(name)
+    @property
+    def get_remaining_time_in_millis(self) -> object:
+        raise RuntimeError
 
 
 def test_default_timeout_is_two_seconds_unless_set() -> None:
