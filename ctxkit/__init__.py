@@ -41,51 +41,45 @@ if TYPE_CHECKING:
     from ctxkit.propagation import run_in_executor as run_in_executor
     from ctxkit.propagation import to_thread as to_thread
 else:
-    _ROOMS = {
-        "boundary": ("ASGIMiddleware", "RequestIdFilter", "WSGIMiddleware", "flush_before_return"),
-        "context": (
-            "Deadline",
-            "Frame",
-            "Key",
-            "Local",
-            "Snapshot",
-            "bind",
-            "capture",
-            "current",
-            "get",
-        ),
-        "exceptions": (
-            "AdoptionError",
-            "ConfigurationError",
-            "CtxkitError",
-            "KeyNotBoundError",
-            "MissingDependencyError",
-        ),
-        "flushing": ("FlushReport", "Sink", "aflush", "flush"),
-        "propagation": (
-            "Thread",
-            "ThreadPoolExecutor",
-            "Timer",
-            "adopt",
-            "create_task",
-            "propagate",
-            "run_in_executor",
-            "to_thread",
-        ),
-    }
-    _HOME = {name: room for room, names in _ROOMS.items() for name in names}
+    from ctxkit._lazy import open_lazily
 
-    # Hidden from type checkers: a visible module __getattr__ makes every typo valid.
-    def __getattr__(name: str) -> object:
-        room = _HOME.get(name)
-        if room is None:
-            msg = f"module {__name__!r} has no attribute {name!r}"
-            raise AttributeError(msg)
-        module = __import__(f"{__name__}.{room}", fromlist=(name,))
-        value = globals()[name] = getattr(module, name)
-        return value
-
-    def __dir__() -> list[str]:
-        return sorted({*globals(), *_HOME})
-
-    __all__ = tuple(_HOME)
+    open_lazily(
+        globals(),
+        {
+            "boundary": (
+                "ASGIMiddleware",
+                "RequestIdFilter",
+                "WSGIMiddleware",
+                "flush_before_return",
+            ),
+            "context": (
+                "Deadline",
+                "Frame",
+                "Key",
+                "Local",
+                "Snapshot",
+                "bind",
+                "capture",
+                "current",
+                "get",
+            ),
+            "exceptions": (
+                "AdoptionError",
+                "ConfigurationError",
+                "CtxkitError",
+                "KeyNotBoundError",
+                "MissingDependencyError",
+            ),
+            "flushing": ("FlushReport", "Sink", "aflush", "flush"),
+            "propagation": (
+                "Thread",
+                "ThreadPoolExecutor",
+                "Timer",
+                "adopt",
+                "create_task",
+                "propagate",
+                "run_in_executor",
+                "to_thread",
+            ),
+        },
+    )

@@ -25,28 +25,17 @@ if TYPE_CHECKING:
     from ctxkit.boundary.wsgi import WSGIMiddleware as WSGIMiddleware
     from ctxkit.boundary.wsgi import cross_wsgi as cross_wsgi
 else:
-    _MODULES = {
-        "asgi": ("ASGIMiddleware", "cross_asgi"),
-        "crossing": ("CROSSING", "Crossing"),
-        "decorators": ("flush_before_return",),
-        "keys": ("CLIENT_REQUEST_ID", "METHOD", "PATH", "PROTOCOL", "REQUEST_ID"),
-        "log_filter": ("RequestIdFilter",),
-        "options": ("BoundaryOptions", "FlushMode"),
-        "wsgi": ("WSGIMiddleware", "cross_wsgi"),
-    }
-    _HOME = {name: module for module, names in _MODULES.items() for name in names}
+    from ctxkit._lazy import open_lazily
 
-    # Hidden from type checkers: a visible module __getattr__ makes every typo valid.
-    def __getattr__(name: str) -> object:
-        home = _HOME.get(name)
-        if home is None:
-            msg = f"module {__name__!r} has no attribute {name!r}"
-            raise AttributeError(msg)
-        module = __import__(f"{__name__}.{home}", fromlist=(name,))
-        value = globals()[name] = getattr(module, name)
-        return value
-
-    def __dir__() -> list[str]:
-        return sorted({*globals(), *_HOME})
-
-    __all__ = tuple(_HOME)
+    open_lazily(
+        globals(),
+        {
+            "asgi": ("ASGIMiddleware", "cross_asgi"),
+            "crossing": ("CROSSING", "Crossing"),
+            "decorators": ("flush_before_return",),
+            "keys": ("CLIENT_REQUEST_ID", "METHOD", "PATH", "PROTOCOL", "REQUEST_ID"),
+            "log_filter": ("RequestIdFilter",),
+            "options": ("BoundaryOptions", "FlushMode"),
+            "wsgi": ("WSGIMiddleware", "cross_wsgi"),
+        },
+    )

@@ -14,25 +14,13 @@ if TYPE_CHECKING:
     from ctxkit.django.holders import current_user as current_user
     from ctxkit.django.middleware import ContextMiddleware as ContextMiddleware
 else:
-    # Lazy: INSTALLED_APPS imports this package before settings may be read.
-    _HOME = {
-        "ContextMiddleware": "middleware",
-        "UserHolder": "holders",
-        "current_request": "holders",
-        "current_user": "holders",
-    }
+    from ctxkit._lazy import open_lazily
 
-    # Hidden from type checkers: a visible module __getattr__ makes every typo valid.
-    def __getattr__(name: str) -> object:
-        home = _HOME.get(name)
-        if home is None:
-            msg = f"module {__name__!r} has no attribute {name!r}"
-            raise AttributeError(msg)
-        module = __import__(f"{__name__}.{home}", fromlist=(name,))
-        value = globals()[name] = getattr(module, name)
-        return value
-
-    def __dir__() -> list[str]:
-        return sorted({*globals(), *_HOME})
-
-    __all__ = tuple(_HOME)
+    # INSTALLED_APPS imports this package before settings may be read.
+    open_lazily(
+        globals(),
+        {
+            "holders": ("UserHolder", "current_request", "current_user"),
+            "middleware": ("ContextMiddleware",),
+        },
+    )

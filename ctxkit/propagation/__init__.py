@@ -17,28 +17,15 @@ if TYPE_CHECKING:
     from ctxkit.propagation.threads import Timer as Timer
     from ctxkit.propagation.wrapping import propagate as propagate
 else:
-    _HOME = {
-        "Thread": "threads",
-        "ThreadPoolExecutor": "pools",
-        "Timer": "threads",
-        "adopt": "adoption",
-        "create_task": "tasks",
-        "propagate": "wrapping",
-        "run_in_executor": "tasks",
-        "to_thread": "tasks",
-    }
+    from ctxkit._lazy import open_lazily
 
-    # Hidden from type checkers: a visible module __getattr__ makes every typo valid.
-    def __getattr__(name: str) -> object:
-        home = _HOME.get(name)
-        if home is None:
-            msg = f"module {__name__!r} has no attribute {name!r}"
-            raise AttributeError(msg)
-        module = __import__(f"{__name__}.{home}", fromlist=(name,))
-        value = globals()[name] = getattr(module, name)
-        return value
-
-    def __dir__() -> list[str]:
-        return sorted({*globals(), *_HOME})
-
-    __all__ = tuple(_HOME)
+    open_lazily(
+        globals(),
+        {
+            "adoption": ("adopt",),
+            "pools": ("ThreadPoolExecutor",),
+            "tasks": ("create_task", "run_in_executor", "to_thread"),
+            "threads": ("Thread", "Timer"),
+            "wrapping": ("propagate",),
+        },
+    )

@@ -86,18 +86,11 @@ def _is_type_checking(test: ast.expr) -> bool:
     return isinstance(test, ast.Name) and test.id == "TYPE_CHECKING"
 
 
-def literal(path: Path, name: str) -> Any:
-    """Return the value of a literal that is assigned to ``name`` anywhere in the module."""
-    for node in ast.walk(tree(path)):
-        if isinstance(node, ast.Assign) and any(
-            isinstance(target, ast.Name) and target.id == name for target in node.targets
-        ):
-            return ast.literal_eval(node.value)
-    raise LookupError(name)
-
-
 @cache
 def front_door() -> dict[str, tuple[str, ...]]:
     """Return the public names of ctxkit by their room."""
-    rooms: dict[str, tuple[str, ...]] = literal(PACKAGE / "__init__.py", "_ROOMS")
-    return rooms
+    for node in ast.walk(tree(PACKAGE / "__init__.py")):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "open_lazily":
+            rooms: dict[str, tuple[str, ...]] = ast.literal_eval(node.args[1])
+            return rooms
+    raise LookupError("open_lazily")
