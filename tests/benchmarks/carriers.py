@@ -27,11 +27,7 @@ def measure(rounds: int) -> list[Row]:
 def _threads(rounds: int) -> list[Row]:
     rows: list[Row] = []
     with ThreadPoolExecutor(1) as plain, ctxkit.ThreadPoolExecutor(1) as carrying:
-        submits = {
-            STDLIB: loop_turn(lambda: plain.submit(_nothing).result()),
-            "ctxkit": loop_turn(lambda: carrying.submit(_nothing).result()),
-        }
-        rows += ratio_rows("submit().result()", race(submits, rounds=rounds, calls=40))
+        # One at a time would measure how soon the system wakes a thread, and little else.
         many = {
             STDLIB: loop_turn(lambda: _many(plain)),
             "ctxkit": loop_turn(lambda: _many(carrying)),
