@@ -109,15 +109,16 @@ def test_landing_with_one_sink_hanging_leaves_in_time_and_the_other_lands(protoc
     with Site(protocol, CTXKIT_FLUSH_TIMEOUT=str(budget), OTEL_EXPORTER_OTLP_TIMEOUT="1") as site:
         site.get("/land", headers={"X-Request-ID": "warm"})
         site.sink.otlp_behaviour = "hang"
-        spent, answers = [], {}
-        for number in range(3):
-            mark = f"hang-{number}"
+        spent: list[float] = []
+        answers = {}
+        # Again if need be: this machine may be busy, a flush that ignores its budget always is.
+        while len(spent) < 6 and min(spent, default=9) > budget + 0.1:
+            mark = f"hang-{len(spent)}"
             with site.connect() as connection:
                 started = _now()
                 connection.send("/land", headers={"X-Request-ID": mark})
                 answers[mark] = connection.receive()
             spent.append(answers[mark].complete - started)
-        # The best of three: this machine may be busy, a flush that ignores its budget is not.
         assert min(spent) <= budget + 0.1
         site.sink.otlp_behaviour = "ok"
         items = site.sink.items
