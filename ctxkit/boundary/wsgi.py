@@ -32,9 +32,9 @@ class WSGIMiddleware:
 
     What is held is the part that completes the response for the client, and nothing else:
     the chunk that fills the Content-Length, or, without one, the end of the body. Chunks
-    before it pass at once. It is held until the application's iterable is exhausted and
-    closed and the flush is over. Bodies that are lists or tuples are there as a whole, and
-    are held as a whole.
+    before it pass at once, whether they are yielded or written. It is held until the
+    application's iterable is exhausted and closed and the flush is over. Bodies that are
+    lists or tuples are there as a whole, and are held as a whole.
 
     A ``wsgi.file_wrapper`` is handed to the server unchanged, or it could not use
     ``sendfile``. So the flush comes before it, and what closing the file records is not
@@ -172,14 +172,17 @@ class _Response:
         completion = self._completion
 
         def counted_write(data: bytes) -> None:
-            completion.at_part(len(data))
-            write(data)
+            if completion.at_part(len(data)):
+                self._whole = self._whole or data
+            else:
+                write(data)
 
         return counted_write
 
     def carrying(self, body: Iterable[bytes]) -> Iterable[bytes]:
         """Return what the server gets for ``body``: itself, a list or this object."""
-        if type(body) in (list, tuple) or is_file(body, self._environ):
+        written = self._whole
+        if not written and (type(body) in (list, tuple) or is_file(body, self._environ)):
             # Nothing more is going to happen in the application, and nothing has left.
             self.settle("response")
             return body
@@ -189,8 +192,9 @@ class _Response:
             self.settle("exception")
             raise
         if self._completion.at_part(0):
-            # Complete with its headers: a server need not ask for content after this.
-            self._hold(self._body, b"")
+            # Complete with its headers, or with what was written: a server need not ask for
+            # content after this.
+            self._hold(self._body, written)
         return self
 
     def __iter__(self) -> _Response:
@@ -203,11 +207,16 @@ class _Response:
         try:
             chunk = next(body)
         except BaseException as error:
-            self.settle("response" if isinstance(error, StopIteration) else "exception")
+            ended = isinstance(error, StopIteration)
+            if self._whole and not ended:
+                self._error = error  # raised by close()
+            self.settle("response" if ended else "exception")
+            if self._whole:
+                return self._whole  # written in that last step
             raise
         if not self._completion.at_part(len(chunk)):
             return chunk
-        self._hold(body, chunk)
+        self._hold(body, self._whole or chunk)
         return next(self._held)
 
     def close(self) -> None:

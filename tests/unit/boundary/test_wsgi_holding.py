@@ -344,6 +344,51 @@ def test_written_content_passes_and_counts(sink: RecordingSink, timeline: list[o
     assert timeline == ["start", b"ab", b"cd", "tail", "flush", b"ef", "end"]
 
 
+@pytest.mark.parametrize("rest", [(), [b""], [b"beyond"]], ids=["none", "empty", "more"])
+def test_written_content_that_completes_is_held(
+    sink: RecordingSink, timeline: list[object], rest: Iterable[bytes]
+) -> None:
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        write = start_response("200 OK", [TEXT, ("Content-Length", "4")])
+        write(b"ab")
+        write(b"cd")
+        timeline.append("tail")
+        return rest
+
+    Exchange(timeline, strict=False)(crossed(app, strict=False))
+    assert timeline == ["start", b"ab", "tail", "flush", b"cd", "end"]
+
+
+@pytest.mark.parametrize("beyond", [(), (b"beyond",)], ids=["none", "more"])
+def test_content_written_by_a_generator_that_completes_is_held(
+    sink: RecordingSink, timeline: list[object], beyond: tuple[bytes, ...]
+) -> None:
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
+        write = start_response("200 OK", [TEXT, ("Content-Length", "2")])
+        write(b"ab")
+        yield from beyond
+
+    Exchange(timeline, strict=False)(crossed(app, strict=False))
+    assert timeline == ["flush", "start", b"ab", "end"]
+
+
+def test_error_after_content_written_by_a_generator_is_raised_by_close(
+    sink: RecordingSink, timeline: list[object]
+) -> None:
+    error = KeyError("late")
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
+        write = start_response("200 OK", [TEXT, ("Content-Length", "2")])
+        write(b"ab")
+        raise error
+        yield
+
+    with pytest.raises(KeyError) as caught:
+        Exchange(timeline, strict=False)(crossed(app, strict=False))
+    assert caught.value is error
+    assert timeline[:3] == ["flush", "start", b"ab"]
+
+
 def test_wrapped_file_reaches_the_server_as_it_is(
     sink: RecordingSink, timeline: list[object]
 ) -> None:
