@@ -1,0 +1,37 @@
+"""The demo, as somebody runs it who installed the package."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+pytest.importorskip("awslambdaric")
+pytest.importorskip("gunicorn")
+pytest.importorskip("uvicorn")
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.timeout(180)
+def test_demo_proves_that_everything_lands(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    command = [sys.executable, "-m", "ctxkit.cli", "demo", "--json", "--requests", "4"]
+    done = subprocess.run(
+        [*command, "--output", str(page)], capture_output=True, text=True, timeout=150, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    lanes = {
+        (lane["server"], lane["with_ctxkit"]): lane for lane in json.loads(done.stdout)["lanes"]
+    }
+    assert len(lanes) == 6
+    for (_, with_ctxkit), lane in lanes.items():
+        if with_ctxkit:
+            assert lane["landed"] == lane["expected"] > 0
+        else:
+            assert lane["landed"] < lane["expected"] / 2
+    assert "<svg" in page.read_text()
