@@ -52,7 +52,15 @@ _MAX_SETTLING = 30.0  # seconds
 _AT_ONCE = 3  # servers that start at the same time
 # Whatever of these the user has exported would bend the experiment.
 _FOREIGN_PREFIXES = ("OTEL_", "SENTRY_", "CTXKIT_", "AWS_", "DJANGO_", "K_", "FUNCTION", "SHOP_")
-_FOREIGN = ("DATABASE_URL", "http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY")
+_FOREIGN = (
+    "DATABASE_URL",
+    "PYTHONSAFEPATH",  # keeps the example's own folder off the path
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "HTTP_PROXY",
+    "ALL_PROXY",
+)
 
 
 @dataclass(slots=True)
