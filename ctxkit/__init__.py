@@ -37,9 +37,12 @@ if TYPE_CHECKING:
     from ctxkit.propagation import Timer as Timer
     from ctxkit.propagation import adopt as adopt
     from ctxkit.propagation import create_task as create_task
+    from ctxkit.propagation import install as install
+    from ctxkit.propagation import is_installed as is_installed
     from ctxkit.propagation import propagate as propagate
     from ctxkit.propagation import run_in_executor as run_in_executor
     from ctxkit.propagation import to_thread as to_thread
+    from ctxkit.propagation import uninstall as uninstall
 else:
     from ctxkit._lazy import open_lazily
 
@@ -77,9 +80,12 @@ else:
                 "Timer",
                 "adopt",
                 "create_task",
+                "install",
+                "is_installed",
                 "propagate",
                 "run_in_executor",
                 "to_thread",
+                "uninstall",
             ),
         },
     )

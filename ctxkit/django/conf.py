@@ -66,9 +66,17 @@ SETTINGS = (
         "Module-level `threading.local` objects of other packages to make follow the request, "
         'as dotted paths: `["package.module.name"]`.',
     ),
+    Setting(
+        "INSTALL",
+        None,
+        "False",
+        "Whether to call {func}`ctxkit.install`, so that the standard library's own threads "
+        "and pools carry the context.",
+    ),
 )
 
 _KEYS = {setting.key: setting for setting in SETTINGS}
+_BOOLEANS = {"INSTALL", "TRUST_REQUEST_ID"}
 _options: BoundaryOptions | None = None
 
 
@@ -111,6 +119,15 @@ def adopt_declared() -> None:
             adopt(module, name)
 
 
+def install_declared() -> None:
+    """Call :func:`ctxkit.install` if ``CTXKIT["INSTALL"]`` says so."""
+    if _declared().get("INSTALL"):
+        from ctxkit.propagation import install, is_installed  # noqa: PLC0415 - as above
+
+        if not is_installed():  # whoever called it, maybe with arguments, goes before
+            install()
+
+
 def problems() -> list[ConfigurationError]:
     """Return everything that is wrong with ``CTXKIT``; if nothing, with the environment."""
     try:
@@ -151,8 +168,10 @@ def _arguments(declared: Mapping[str, object]) -> dict[str, Any]:
 def _refusal(setting: Setting, value: object) -> list[ConfigurationError]:
     """Return why ``value`` is refused, if it is, in the words of the setting."""
     name = f'CTXKIT["{setting.key}"]'
-    if setting.key == "TRUST_REQUEST_ID" and not isinstance(value, bool):
-        return [ConfigurationError(name, f"must be a bool, not {value!r}", "Write True or False.")]
+    if setting.key in _BOOLEANS:
+        problem = f"must be a bool, not {value!r}"
+        well = isinstance(value, bool)
+        return [] if well else [ConfigurationError(name, problem, "Write True or False.")]
     try:
         if setting.argument is None:
             _paths(value)

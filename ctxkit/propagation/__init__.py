@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ctxkit.propagation.adoption import adopt as adopt
+    from ctxkit.propagation.installing import install as install
+    from ctxkit.propagation.installing import is_installed as is_installed
+    from ctxkit.propagation.installing import uninstall as uninstall
     from ctxkit.propagation.pools import ThreadPoolExecutor as ThreadPoolExecutor
     from ctxkit.propagation.tasks import create_task as create_task
     from ctxkit.propagation.tasks import run_in_executor as run_in_executor
@@ -23,6 +26,7 @@ else:
         globals(),
         {
             "adoption": ("adopt",),
+            "installing": ("install", "is_installed", "uninstall"),
             "pools": ("ThreadPoolExecutor",),
             "tasks": ("create_task", "run_in_executor", "to_thread"),
             "threads": ("Thread", "Timer"),

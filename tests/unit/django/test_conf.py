@@ -3,9 +3,11 @@ from __future__ import annotations
 import pickle
 
 import pytest
+from django.http import HttpResponse
 from django.test import override_settings
 
-from ctxkit.django import conf
+import ctxkit
+from ctxkit.django import ContextMiddleware, conf
 from ctxkit.exceptions import ConfigurationError
 
 
@@ -41,6 +43,7 @@ def test_options_fall_back_to_the_environment(monkeypatch: pytest.MonkeyPatch) -
         ({"FLUSH_TIMEOUT": "soon"}, 'CTXKIT["FLUSH_TIMEOUT"]', "'soon'"),
         ({"REQUEST_ID_HEADER": "X Request"}, 'CTXKIT["REQUEST_ID_HEADER"]', "'X Request'"),
         ({"TRUST_REQUEST_ID": "no"}, 'CTXKIT["TRUST_REQUEST_ID"]', "Write True or False."),
+        ({"INSTALL": "yes"}, 'CTXKIT["INSTALL"]', "Write True or False."),
         ({"ADOPT": "package.state"}, 'CTXKIT["ADOPT"]', "must be a list"),
         ({"ADOPT": ["state"]}, 'CTXKIT["ADOPT"]', "'state'"),
         ({"ADOPT": [7]}, 'CTXKIT["ADOPT"]', "7"),
@@ -81,3 +84,29 @@ def test_settings_table_describes_every_key_once() -> None:
     keys = [setting.key for setting in conf.SETTINGS]
     assert len(keys) == len(set(keys))
     assert all(setting.summary.endswith(".") for setting in conf.SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("declared", "installed"), [({"INSTALL": True}, True), ({"INSTALL": False}, False), ({}, False)]
+)
+def test_middleware_installs_where_the_setting_says_so(
+    *, declared: dict[str, object], installed: bool
+) -> None:
+    try:
+        with override_settings(CTXKIT=declared):
+            ContextMiddleware(HttpResponse)  # type: ignore[arg-type]
+        assert ctxkit.is_installed() is installed
+    finally:
+        ctxkit.uninstall()
+
+
+def test_setting_leaves_the_arguments_of_an_installation_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    try:
+        ctxkit.install()
+        monkeypatch.setattr("ctxkit.propagation.install", None)
+        with override_settings(CTXKIT={"INSTALL": True}):
+            conf.install_declared()
+    finally:
+        ctxkit.uninstall()

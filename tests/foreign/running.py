@@ -1,0 +1,102 @@
+# ruff: noqa: N802 - unittest names its methods so
+"""Run the tests of one module of CPython's own, with ``ctxkit.install()`` or without.
+
+    python running.py REPORT INSTALL MODULE [--classes PART] [--only ID ...]
+
+A program of its own: what a test leaves behind, hangs in or crashes is one process's affair.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import json
+import sys
+import unittest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Outcomes(unittest.TestResult):
+    """Keep how each test ended, by its id."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended: dict[str, str] = {}
+        self.problems: dict[str, str] = {}
+
+    def addSuccess(self, test: Any) -> None:
+        self.ended.setdefault(test.id(), "passed")
+
+    def addSkip(self, test: Any, reason: str) -> None:
+        self.ended.setdefault(_id(test), "skipped")
+
+    def addExpectedFailure(self, test: Any, err: Any) -> None:
+        self.ended.setdefault(test.id(), "passed")
+
+    def addUnexpectedSuccess(self, test: Any) -> None:
+        self._fail(test, "succeeded unexpectedly")
+
+    def addFailure(self, test: Any, err: Any) -> None:
+        self._fail(test, self._exc_info_to_string(err, test))
+
+    addError = addFailure  # noqa: N815 - unittest's names
+
+    def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:
+        if err is not None:
+            self.addFailure(test, err)
+
+    def _fail(self, test: Any, problem: str) -> None:
+        self.ended[_id(test)] = "failed"
+        self.problems[_id(test)] = problem
+
+
+def _id(test: Any) -> str:
+    return str(getattr(test, "test_case", test).id())
+
+
+def _cases(suite: Any) -> Iterator[Any]:
+    for each in suite:
+        if isinstance(each, unittest.TestSuite):
+            yield from _cases(each)
+        else:
+            yield each
+
+
+def main() -> None:
+    """Run what the command line says and write the outcomes as JSON."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("report")
+    parser.add_argument("install", choices=["with", "without"])
+    parser.add_argument("module")
+    parser.add_argument("--classes", default="")
+    parser.add_argument("--only", nargs="*")
+    arguments = parser.parse_args()
+    faulthandler.enable()
+    if arguments.install == "with":
+        import ctxkit  # noqa: PLC0415 - the plain run does without
+
+        ctxkit.install()
+    from test import support  # noqa: PLC0415 - CPython's
+
+    support.use_resources = ()  # neither the network nor long computations
+    outcomes = Outcomes()
+    loaded = unittest.defaultTestLoader.loadTestsFromName(arguments.module)
+    chosen = [
+        case
+        for case in _cases(loaded)
+        if arguments.classes in type(case).__name__
+        and (arguments.only is None or case.id() in arguments.only)
+    ]
+    unittest.TestSuite(chosen).run(outcomes)
+    report = {"chosen": [case.id() for case in chosen], **vars(outcomes)}
+    keep = ("chosen", "ended", "problems")
+    Path(arguments.report).write_text(json.dumps({name: report[name] for name in keep}))
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
