@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ctxkit.context.snapshot import Errand
 from ctxkit.propagation._infrastructure import Judge
-from ctxkit.propagation._patching import Patch, innermost
+from ctxkit.propagation._patching import Patch, innermost, layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,14 +39,20 @@ class ThreadPatches:
         self._start = Patch(threading.Thread, "start", self._make_start)
         # Around run() and excepthook both, and under whatever others made of run().
         self._first_step = Patch(threading.Thread, "_bootstrap_inner", _make_first_step)
+        self._start_of_timer = Patch(threading.Timer, "start", self._make_start)
 
     def put_on(self) -> None:
-        """Put both on."""
+        """Put them on."""
         self._first_step.put_on()
         self._start.put_on()
+        own: Any = vars(threading.Timer).get("start")
+        if own is not None and self._start.placed not in layers(own):
+            # OpenTelemetry gave timers a start of their own, which leads past our other one.
+            self._start_of_timer.put_on()
 
     def take_off(self) -> None:
-        """Take both off. Threads that were started are not affected."""
+        """Take them off. Threads that were started are not affected."""
+        self._start_of_timer.take_off()
         self._start.take_off()
         self._first_step.take_off()
 

@@ -52,7 +52,8 @@ class Patch:
             return
         self._original = top
         self._was_inherited = self._name not in vars(self._owner)
-        self.placed = update_wrapper(self._make(top, self), top)
+        # To be called it is looked up, as wrapt's functions want it; put back as it was found.
+        self.placed = update_wrapper(self._make(getattr(self._owner, self._name), self), top)
         setattr(self._owner, self._name, self.placed)
         self._echo(top, self.placed)
 
@@ -74,8 +75,9 @@ class Patch:
                 setattr(module, self._name, new)
 
     def _top(self) -> Any:
-        # Not getattr alone: wrapt's functions are descriptors that make a new object each time.
-        return vars(self._owner).get(self._name) or getattr(self._owner, self._name)
+        # wrapt's functions are descriptors, which make a new object at each look.
+        own: Any = vars(self._owner)
+        return own.get(self._name) or getattr(self._owner, self._name)
 
 
 def layers(function: Any) -> Iterator[Any]:
