@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ctxkit.context.snapshot import Errand
 from ctxkit.propagation._infrastructure import Judge
+from ctxkit.propagation._isolation import isolated_context
 from ctxkit.propagation._patching import Patch, innermost, layers
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class ThreadPatches:
             try:
                 if patches.judge(self):
                     return _start_empty(self, original, patch)
-                own[_LUGGAGE] = Errand(operator.call)
+                own[_LUGGAGE] = isolated_context().run(Errand, operator.call)
                 if _TAKES_CONTEXT:
                     own["_context"] = _HERE
                 return original(self, *args, **kwargs)

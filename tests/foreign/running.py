@@ -1,9 +1,9 @@
 # ruff: noqa: N802 - unittest names its methods so
 """Run the tests of one module of CPython's own, with ``ctxkit.install()`` or without.
 
-    python running.py REPORT INSTALL MODULE [--classes PART] [--only ID ...]
+    python running.py REPORT {with,without} MODULE [--classes PART] [--only ID ...]
 
-A program of its own: what a test leaves behind, hangs in or crashes is one process's affair.
+A program of its own: what a test hangs in, crashes or leaves behind is one process's affair.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import json
-import sys
 import unittest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,9 +40,10 @@ class Outcomes(unittest.TestResult):
         self._fail(test, "succeeded unexpectedly")
 
     def addFailure(self, test: Any, err: Any) -> None:
-        self._fail(test, self._exc_info_to_string(err, test))
+        text: Any = self._exc_info_to_string  # type: ignore[attr-defined]
+        self._fail(test, text(err, test))
 
-    addError = addFailure  # noqa: N815 - unittest's names
+    addError = addFailure  # noqa: N815
 
     def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:
         if err is not None:
@@ -66,6 +66,17 @@ def _cases(suite: Any) -> Iterator[Any]:
             yield each
 
 
+def _borrow(folder: str) -> None:
+    """Take tests from ``folder`` that this interpreter came without."""
+    import test  # noqa: PLC0415 - CPython's
+    from test import support  # noqa: PLC0415
+
+    test.__path__.append(folder)
+    # What the lender's tests ask about the build, and this one's support does not know yet.
+    support.check_sanitizer = lambda **_: False
+    support.skip_if_sanitizer = lambda *_, **__: lambda test: test
+
+
 def main() -> None:
     """Run what the command line says and write the outcomes as JSON."""
     parser = argparse.ArgumentParser()
@@ -73,6 +84,7 @@ def main() -> None:
     parser.add_argument("install", choices=["with", "without"])
     parser.add_argument("module")
     parser.add_argument("--classes", default="")
+    parser.add_argument("--borrow")
     parser.add_argument("--only", nargs="*")
     arguments = parser.parse_args()
     faulthandler.enable()
@@ -83,6 +95,8 @@ def main() -> None:
     from test import support  # noqa: PLC0415 - CPython's
 
     support.use_resources = ()  # neither the network nor long computations
+    if arguments.borrow:
+        _borrow(arguments.borrow)
     outcomes = Outcomes()
     loaded = unittest.defaultTestLoader.loadTestsFromName(arguments.module)
     chosen = [
@@ -91,11 +105,10 @@ def main() -> None:
         if arguments.classes in type(case).__name__
         and (arguments.only is None or case.id() in arguments.only)
     ]
+    ids = [case.id() for case in chosen]
     unittest.TestSuite(chosen).run(outcomes)
-    report = {"chosen": [case.id() for case in chosen], **vars(outcomes)}
-    keep = ("chosen", "ended", "problems")
-    Path(arguments.report).write_text(json.dumps({name: report[name] for name in keep}))
-    sys.stdout.flush()
+    report = {"chosen": ids, "ended": outcomes.ended, "problems": outcomes.problems}
+    Path(arguments.report).write_text(json.dumps(report))
 
 
 if __name__ == "__main__":
