@@ -7,7 +7,6 @@ test that fails only with it is our failure, one that fails without it is not.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from helpers.foreign import environment, missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,6 @@ MODULES = (
     Module("test.test_decimal", "Threading"),
     Module("test.test_thread"),
     Module("test.test_threading_local"),
-    Module("test.test_threadedtempfile"),
 )
 #: Folders of tests that the installation of some releases forgets (3.11.7 and 3.12.1 for two).
 FORGOTTEN = ("test_concurrent_futures", "test_multiprocessing_fork")
@@ -72,27 +71,11 @@ class Outcome(NamedTuple):
     printed: str
 
 
-def _missing(what: str) -> Any:
-    """Skip for a user, fail where everything has to be there."""
-    if os.environ.get("CI"):
-        pytest.fail(what)
-    pytest.skip(what)
-
-
 def _has(module: str) -> bool:
     try:
         return find_spec(module) is not None
     except ModuleNotFoundError:
         return False
-
-
-def _environment() -> dict[str, str]:
-    # As CPython's own runner has it: no development mode, which some tests do not stand.
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name == "PYTHONPATH" or not name.startswith(("PYTHON", "COVERAGE"))
-    }
 
 
 def _run(folder: Path, install: str, module: Module, *arguments: str) -> Outcome:
@@ -104,7 +87,7 @@ def _run(folder: Path, install: str, module: Module, *arguments: str) -> Outcome
         process = subprocess.Popen(
             [*map(str, command), *arguments],
             cwd=folder,
-            env=_environment(),
+            env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -188,7 +171,7 @@ def test_tests_of_cpython_pass_with_the_patches_as_without(
     if sys.version_info[:2] < module.since:
         pytest.skip("came with a later Python")
     if module not in outcomes:
-        _missing(f"this Python came without {module.name}")
+        missing(f"this Python came without {module.name}")
     outcome = outcomes[module].result()
     assert outcome.problems == {}, outcome.printed
     assert set(outcome.ended) == set(outcome.chosen)
