@@ -76,7 +76,7 @@ class Patch:
 
     def _top(self) -> Any:
         # wrapt's functions are descriptors, which make a new object at each look.
-        own: Any = vars(self._owner)
+        own: Any = self._owner.__dict__
         return own.get(self._name) or getattr(self._owner, self._name)
 
 

@@ -70,7 +70,9 @@ def install(
         Captured when the work is handed over: at ``start``, ``submit``, ``map``,
         ``add_done_callback``. What a thread, a job or a callback sets is its own. An
         uncaught error reaches ``threading.excepthook`` in the thread's context. A
-        ``Thread(context=)`` of the caller's choice goes before all that. Workers of pools
+        ``Thread(context=)`` of the caller's choice goes before all that. Plain threads keep
+        what is documented as local to them: decimal's arithmetic, and asgiref's ``Local``
+        values but for Django's language, time zone, urlconf and script prefix. Workers of pools
         and the threads of loggers, exporters and servers start empty, whoever starts them,
         also with ``-X thread_inherit_context=1`` and on free-threaded Python. Jobs for
         other processes and interpreters go alone, and workers that are forked for them

@@ -73,8 +73,9 @@ def _borrow(folder: str) -> None:
 
     test.__path__.append(folder)
     # What the lender's tests ask about the build, and this one's support does not know yet.
+    support.Py_GIL_DISABLED = False
     support.check_sanitizer = lambda **_: False
-    support.skip_if_sanitizer = lambda *_, **__: lambda test: test
+    support.skip_if_sanitizer = support.requires_gil_enabled = lambda *_, **__: lambda test: test
 
 
 def main() -> None:
