@@ -11,7 +11,7 @@ from contextvars import Context, ContextVar, copy_context
 from functools import partial, wraps
 from multiprocessing.dummy import Process as DummyProcess
 from multiprocessing.pool import ThreadPool
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from helpers.follow import run_script
@@ -354,6 +354,23 @@ def test_job_that_carries_a_context_already_keeps_it() -> None:
             propagated = ctxkit.propagate(partial(get, "tenant"))
         with bind(tenant="bob"):
             assert plain.submit(propagated).result(10) == "alice"
+
+
+class OtherPool(ThreadPoolExecutor):
+    """A pool that starts threads of its own making."""
+
+    bases: ClassVar[list[Any]] = []
+
+    def _adjust_thread_count(self) -> None:
+        _finish(threading.Thread(target=lambda: self.bases.append(get("tenant"))))
+        super()._adjust_thread_count()  # type: ignore[misc]
+
+
+@installed
+def test_worker_of_a_pool_of_another_kind_starts_empty() -> None:
+    with bind(tenant="alice"), OtherPool(1) as pool:
+        assert pool.submit(get, "tenant").result(10) == "alice"
+    assert OtherPool.bases == [None]
 
 
 @installed
