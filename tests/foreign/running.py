@@ -1,7 +1,7 @@
 # ruff: noqa: N802 - unittest names its methods so
 """Run the tests of one module of CPython's own, with ``ctxkit.install()`` or without.
 
-    python running.py REPORT {with,without} MODULE [--classes PART] [--only ID ...]
+    python running.py REPORT {with,without} MODULE [--only ID ...]
 
 A program of its own: what a test hangs in, crashes or leaves behind is one process's affair.
 """
@@ -85,6 +85,7 @@ def main() -> None:
     parser.add_argument("install", choices=["with", "without"])
     parser.add_argument("module")
     parser.add_argument("--classes", default="")
+    parser.add_argument("--leave-out")
     parser.add_argument("--borrow")
     parser.add_argument("--only", nargs="*")
     arguments = parser.parse_args()
@@ -104,6 +105,7 @@ def main() -> None:
         case
         for case in _cases(loaded)
         if arguments.classes in type(case).__name__
+        and case.id().rpartition(".")[2] != arguments.leave_out
         and (arguments.only is None or case.id() in arguments.only)
     ]
     ids = [case.id() for case in chosen]
