@@ -14,26 +14,31 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterable
 
-#: By the code that the thread runs: a module, or a name in one.
+#: By the code that the thread runs: a module, or a name in one. Narrow where people give other
+#: functions of the same module to a thread: ``asyncio.run``, ``pool.map``.
 _KNOWN = (
-    # The standard library. Narrow where people use the same module's functions as targets.
-    "asyncio",
-    "concurrent.futures.interpreter",
-    "concurrent.futures.process",
+    # The standard library.
+    "asyncio.base_events.BaseEventLoop._do_shutdown",
+    "asyncio.base_events.BaseEventLoop.run_forever",
+    "asyncio.unix_events",
+    "concurrent.futures.process._ExecutorManagerThread",
     "concurrent.futures.thread._worker",
-    "logging.handlers",
-    "multiprocessing.heap",
-    "multiprocessing.managers",
-    "multiprocessing.pool",
-    "multiprocessing.queues",
+    "logging.handlers.QueueListener",
+    "multiprocessing.managers.Server",
+    "multiprocessing.pool.Pool._handle_results",
+    "multiprocessing.pool.Pool._handle_tasks",
+    "multiprocessing.pool.Pool._handle_workers",
+    "multiprocessing.pool.worker",
+    "multiprocessing.queues.Queue._feed",
     "multiprocessing.resource_sharer",
     "socketserver",
     # Event loops and bridges to them.
     "aiosqlite",
-    "anyio",
+    "anyio._backends",
+    "anyio._core._asyncio_selector_thread",
+    "anyio.from_thread",
     "asgiref",
-    "gevent",
-    "trio",
+    "trio._core._thread_cache",
     "twisted",
     # Telemetry.
     "datadog",
@@ -57,18 +62,21 @@ _KNOWN = (
     "sentry_sdk.profiler",
     "sentry_sdk.sessions",
     "sentry_sdk.transport",
-    "sentry_sdk.utils",
+    "sentry_sdk.utils.TimeoutThread",
     "sentry_sdk.worker",
     # Servers, schedulers, clients.
     "apscheduler",
     "cheroot",
-    "grpc",
+    "grpc._channel",
+    "grpc._server",
     "gunicorn",
     "hypercorn",
-    "kafka",
+    "kafka.coordinator",
+    "kafka.producer.sender",
     "psycopg_pool",
-    "pymongo",
-    "redis",
+    "pymongo.monitor",
+    "pymongo.periodic_executor",
+    "redis.client.PubSubWorkerThread",
     "uvicorn",
     "waitress",
     "watchdog",

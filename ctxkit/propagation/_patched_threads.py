@@ -62,22 +62,24 @@ class ThreadPatches:
 
         def start(self: threading.Thread, *args: Any, **kwargs: Any) -> None:
             own = vars(self)
-            # Whoever gave the thread a context has decided.
-            if not patch.active or _LUGGAGE in own or own.get("_context") is not None:
+            if not patch.active or _LUGGAGE in own:
                 return original(self, *args, **kwargs)
+            given = own.get("_context")
             try:
                 if patches.judge(self):
                     return _start_empty(self, original, patch)
+                if given is not None:  # by the caller, who has decided
+                    return original(self, *args, **kwargs)
                 own[_LUGGAGE] = isolated_context().run(Errand, operator.call)
                 if _TAKES_CONTEXT:
                     own["_context"] = _HERE
                 return original(self, *args, **kwargs)
-            except BaseException:
-                if _TAKES_CONTEXT:
-                    own["_context"] = None
+            except Exception:
+                # Not started. An interruption says nothing of that: the thread may need them.
+                own.pop(_LUGGAGE, None)
+                if _TAKES_CONTEXT and "_context" in own:
+                    own["_context"] = given
                 raise
-            finally:
-                own.pop(_LUGGAGE, None)  # unless the thread took it
 
         return start
 
@@ -85,7 +87,7 @@ class ThreadPatches:
 def _start_empty(thread: threading.Thread, original: Callable[..., None], patch: Patch) -> None:
     own = vars(thread)
     own[_LUGGAGE] = None
-    if _TAKES_CONTEXT:
+    if _TAKES_CONTEXT and own.get("_context") is None:
         own["_context"] = Context()
     if patch.on_top:
         return Context().run(original, thread)

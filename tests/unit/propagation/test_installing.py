@@ -572,6 +572,20 @@ def test_callable_object_is_not_judged_by_the_module_of_its_class(
     assert _base_of(lambda: _started(threading.Thread(target=Instrument()))) == "alice"
 
 
+@installed
+def test_thread_that_runs_a_loop_or_a_pool_for_its_starter_carries() -> None:
+    async def look() -> None:
+        seen.append(get("tenant"))
+
+    seen: list[Any] = []
+    with bind(tenant="alice"):
+        _finish(threading.Thread(target=asyncio.run, args=(look(),)))
+        with ThreadPool(1) as pool:
+            job = partial(pool.map, lambda _: seen.append(get("tenant")), [1])
+            _finish(threading.Thread(target=job))
+    assert seen == ["alice", "alice"]
+
+
 def test_excluded_thread_of_ours_carries_all_the_same(request: pytest.FixtureRequest) -> None:
     request.addfinalizer(ctxkit.uninstall)
     ctxkit.install(exclude=[__name__])
