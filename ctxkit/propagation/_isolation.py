@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
+from typing import Any
 
 #: Where Django keeps the language, the time zone, the urlconf and the script prefix.
 _DJANGO = (
@@ -25,19 +22,17 @@ def isolated_context() -> Context:
     asgiref's ``Local`` values, except for Django's state, and decimal's arithmetic.
     """
     context = copy_context()
-    local = [variable for variable, value in context.items() if _is_local(variable, value)]
+    local = {variable for variable in context if _is_local(variable)}
     if local and not _django_variables().issuperset(local):
-        return _without({*local} - _django_variables(), context)
+        return _without(local - _django_variables(), context)
     return context
 
 
-def _is_local(variable: ContextVar[Any], value: object) -> bool:
+def _is_local(variable: ContextVar[Any]) -> bool:
     if variable.name == "decimal_context":
         # Python itself lets it be inherited under this flag.
         return not getattr(sys.flags, "thread_inherit_context", False)
-    # Since asgiref 3.12; the values of older ones belong to no thread.
-    storage = getattr(sys.modules.get("asgiref.local"), "_Storage", None)
-    return type(value) is storage
+    return variable.name == "asgiref.local"  # since asgiref 3.10
 
 
 def _without(left_out: set[ContextVar[Any]], context: Context) -> Context:
@@ -49,7 +44,8 @@ def _without(left_out: set[ContextVar[Any]], context: Context) -> Context:
 
 
 def _django_variables() -> set[Any]:
-    return {_variable(module, name) for module, name in _DJANGO}
+    found = (_variable(module, name) for module, name in _DJANGO)
+    return {each for each in found if isinstance(each, ContextVar)}
 
 
 def _variable(module: str, name: str) -> Any:
