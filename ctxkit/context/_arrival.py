@@ -12,6 +12,9 @@ import sys
 from contextvars import copy_context
 from typing import Any
 
+from ctxkit.context._hops import HELD_UP
+from ctxkit.context._sifting import sift_values
+
 #: The asgiref module whose shape was reported as unknown, so that it is said once.
 _reported: list[object] = []
 
@@ -52,6 +55,8 @@ def depart() -> None:
 
 def arrive() -> None:
     """Make the current context, a copy from another thread, fit for this thread."""
+    if HELD_UP:
+        sift_values()
     rehome()
     decimal: Any = sys.modules.get("decimal")
     if decimal is not None:

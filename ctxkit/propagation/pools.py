@@ -7,7 +7,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ctxkit.context import capture
-from ctxkit.context.snapshot import Errand
+from ctxkit.context.errand import Errand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -8,7 +8,7 @@ from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from ctxkit.context.snapshot import Errand, forked_context
+from ctxkit.context.errand import Errand, forked_context
 from ctxkit.exceptions import ConfigurationError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ctxkit.context.snapshot import Errand
+from ctxkit.context.errand import Errand
 
 if TYPE_CHECKING:
     from contextvars import Context

@@ -18,7 +18,7 @@ from helpers.follow import in_plain_thread
 
 from ctxkit import ConfigurationError, Snapshot, bind, capture, get
 from ctxkit.context import _arrival
-from ctxkit.context.snapshot import Errand
+from ctxkit.context.errand import Errand
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
