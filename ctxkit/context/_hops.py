@@ -66,9 +66,9 @@ def checked_hops(name: str, hops: object) -> frozenset[Hop]:
         ConfigurationError: One of them is unknown, or they are no collection.
     """
     if isinstance(hops, (frozenset, set, list, tuple)):
-        wanted = frozenset(cast("Iterable[Any]", hops))
-        if wanted <= HOPS:
-            return wanted
+        wanted = [*cast("Iterable[Any]", hops)]
+        if all(isinstance(hop, str) and hop in HOPS for hop in wanted):
+            return frozenset(wanted)
     raise ConfigurationError(
         f"Key({name!r}, hops=)",
         f"must be a set out of {', '.join(sorted(HOPS))}, not {hops!r}",

@@ -53,7 +53,7 @@ class Key(Generic[T]):
             unbound key raises.
         hops: The hops that the value makes: ``"thread"`` (to threads and pools of threads),
             ``"process"`` (to pools of processes or interpreters), ``"wire"`` (into headers
-            and messages, see :func:`ctxkit.inject`), ``"log"`` (onto log records, as an
+            and messages), ``"log"`` (onto log records, as an
             attribute of that name). By default it goes to threads alone. Tasks are no hop
             of this kind: asyncio itself copies the whole context to them.
         copy: Called with the value for each thread, pool job, snapshot and

@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ctxkit.propagation.adoption import adopt as adopt
     from ctxkit.propagation.pools import ThreadPoolExecutor as ThreadPoolExecutor
+    from ctxkit.propagation.processes import InterpreterPoolExecutor as InterpreterPoolExecutor
+    from ctxkit.propagation.processes import ProcessPoolExecutor as ProcessPoolExecutor
     from ctxkit.propagation.tasks import create_task as create_task
     from ctxkit.propagation.tasks import run_in_executor as run_in_executor
     from ctxkit.propagation.tasks import to_thread as to_thread
     from ctxkit.propagation.threads import Thread as Thread
     from ctxkit.propagation.threads import Timer as Timer
+    from ctxkit.propagation.wrapping import aiterate as aiterate
+    from ctxkit.propagation.wrapping import detached as detached
+    from ctxkit.propagation.wrapping import iterate as iterate
     from ctxkit.propagation.wrapping import propagate as propagate
 else:
     from ctxkit._lazy import open_lazily
@@ -24,8 +29,9 @@ else:
         {
             "adoption": ("adopt",),
             "pools": ("ThreadPoolExecutor",),
+            "processes": ("InterpreterPoolExecutor", "ProcessPoolExecutor"),
             "tasks": ("create_task", "run_in_executor", "to_thread"),
             "threads": ("Thread", "Timer"),
-            "wrapping": ("propagate",),
+            "wrapping": ("aiterate", "detached", "iterate", "propagate"),
         },
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from concurrent import futures
-from contextvars import Context
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ctxkit.context import capture
+from ctxkit.context._arrival import is_bare
 from ctxkit.context.errand import Errand
 
 if TYPE_CHECKING:
@@ -31,15 +32,24 @@ class ThreadPoolExecutor(futures.ThreadPoolExecutor):
         A job's context is released when the job is done; an idle worker keeps nothing.
     """
 
+    _ctxkit_carries = True
+
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> futures.Future[T]:
         """Schedule ``fn(*args, **kwargs)`` in the current context."""
         # In an empty context, since submit may start a worker, and what starts a thread is
         # kept by it for its life: by -X thread_inherit_context, by OpenTelemetry, by Sentry.
         submit: Callable[..., Any] = super().submit
-        future: futures.Future[T] = Context().run(submit, Errand(fn), *args, **kwargs)
-        return future
+        if not is_bare():
+            return Context().run(submit, Errand(fn), *args, **kwargs)
+        # What an errand comes to, for half the price: the pool lets go of its jobs by itself.
+        return Context().run(submit, copy_context().run, fn, *args, **kwargs)
 
     def map(self, fn: Callable[..., T], *iterables: Iterable[Any], **options: Any) -> Iterator[T]:
         """Schedule ``fn`` for the items of ``iterables`` in the current context."""
         # With buffersize= (Python 3.14) the rest is submitted by whoever reads the results.
         return super().map(capture().wrap(fn), *iterables, **options)
+
+
+def carries(executor: object) -> bool:
+    """Return whether ``executor`` carries contexts, or what it can of them, by itself."""
+    return getattr(type(executor), "_ctxkit_carries", False)

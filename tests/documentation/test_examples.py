@@ -99,6 +99,7 @@ _SCENERY = """
 import ctxkit, types
 scheduler = types.SimpleNamespace(call_at=lambda when, f: f())
 noon, send_report = 12, lambda: None
+legacy = types.SimpleNamespace(state=object())
 """
 
 
