@@ -18,7 +18,16 @@ from pathlib import Path
 
 from measuring import Row
 
-GROUPS = ("asgi", "django_middleware", "imports", "namespaces", "carriers", "flushing")
+GROUPS = (
+    "asgi",
+    "django_middleware",
+    "imports",
+    "namespaces",
+    "carriers",
+    "carriers_django",
+    "carriers_sdks",
+    "flushing",
+)
 CTXKIT_ASGI, CTXKIT_DJANGO = "ctxkit.ASGIMiddleware", "ctxkit.django.ContextMiddleware"
 # (table, subject, the most that is promised of `field`)
 PROMISES = (
