@@ -17,6 +17,8 @@ from ctxkit.lifecycle.hosts import _matches
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from helpers.leaks import Way
+
 HERE = Path(__file__).parent
 _SECTION = re.compile(r"(<!-- generated: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -73,6 +75,34 @@ def _checks() -> str:
     )
 
 
+def _ways() -> str:
+    from helpers.leaks import WAYS  # noqa: PLC0415 - is found by main
+
+    def told(way: Way) -> str:
+        fixed = f" Fixed in Python {'.'.join(map(str, way.fixed_in))}." if way.fixed_in else ""
+        return way.why + fixed
+
+    rows = (
+        (way.name, way.what, told(way), ", ".join(map(_short, way.links)) or "-") for way in WAYS
+    )
+    return _table(("Way", "Who finds the values", "Why", "Discussed"), rows)
+
+
+def _short(link: str) -> str:
+    _, _, _, owner, name, _, number = link.split("/")
+    return f"[{owner}/{name}#{number}]({link})"
+
+
+def _leaks() -> str:
+    from helpers.leaks import LEAKS  # noqa: PLC0415 - is found by main
+
+    rows = (
+        (f"`{kind}`", ", ".join(way.name for way in ways) or "nothing seen", "nothing")
+        for kind, ways in LEAKS.items()
+    )
+    return _table(("Server", "Without ctxkit", "With the boundary"), rows)
+
+
 def _sentence(title: str) -> str:
     """Return the title of a check with words in the place of its particulars."""
     return "A setting cannot be used." if title == "{} {}." else title.replace("{}", "…")
@@ -81,13 +111,16 @@ def _sentence(title: str) -> str:
 SECTIONS: dict[str, Callable[[], str]] = {
     "checks": _checks,
     "hosts": _hosts,
+    "leaks": _leaks,
     "settings": _settings,
     "variables": _variables,
+    "ways": _ways,
 }
 
 
 def main() -> int:
     """Write or check every page; return the exit code."""
+    sys.path.insert(0, str(HERE.parent / "tests"))
     stale = []
     for page in sorted(HERE.rglob("*.md")):
         text = page.read_text()

@@ -61,6 +61,8 @@ PIPELINING = Way(
     ),
 )
 
+WAYS = (THREAD, LARGE_BODY, PIPELINING)
+
 #: By the names of the kinds in servers.py. Nothing is said of servers that leave nothing: with
 #: another version they may.
 LEAKS: dict[str, tuple[Way, ...]] = {

@@ -31,7 +31,7 @@ def when_pipelined(asker: Asker) -> list[Any]:
         return asker.pipeline(connection, [new_key() for _ in range(4)])
 
 
-WAYS: dict[Way, Callable[[Asker], list[Any]]] = {
+SEEN: dict[Way, Callable[[Asker], list[Any]]] = {
     THREAD: over_new_connections,
     LARGE_BODY: after_a_large_body,
     PIPELINING: when_pipelined,
@@ -51,6 +51,6 @@ def test_server_without_the_boundary_hands_values_on_as_it_is_said_to(
     environ = {"SERVED_LOG": str(tmp_path / "landed.txt")}
     with Server(kind, app, tmp_path, environ) as server:
         for way in ways:
-            seen = WAYS[way](Asker(server))
+            seen = SEEN[way](Asker(server))
             for holder in HOLDERS:
                 assert any(each[holder] for each in seen), (way.name, holder)
