@@ -10,10 +10,10 @@ import json
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
+from helpers.served_client import PARTS
 from helpers.served_values import (
     LARGE,
     LARGE_PARTS,
-    PARTS,
     PATIENCE,
     Seen,
     carried,

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from helpers.servers import Connection, Response, Server
 
 HOLDERS = ("ContextVar", "bind", "Local", "asgiref")
-PARTS = 3
+PARTS = 3  # of a body, after the first
 _numbers = count()
 
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PATIENCE = 10.0  # seconds
-PARTS = 3
 # Of a body whose client has gone: more than the buffers on the way can take, in few parts.
 LARGE = b"x" * 65_536
 LARGE_PARTS = 150

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from wsgiref.util import FileWrapper
 
+from helpers.served_client import PARTS
 from helpers.served_values import (
     LARGE,
     LARGE_PARTS,
-    PARTS,
     carried,
     leave,
     meet,

@@ -70,7 +70,6 @@ def test_overlapping_requests_see_only_their_own_through_every_carrier(asker: As
 
 
 def assert_parts_see_their_own(asker: Asker, body: str) -> None:
-    ends = {"close": own("", PARTS)}
     for _ in range(3):
         key = new_key()
         with asker.server.connect() as connection:
