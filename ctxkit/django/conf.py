@@ -63,11 +63,15 @@ SETTINGS = (
         "ADOPT",
         None,
         "[]",
-        "Module-level `threading.local` objects of other packages to make follow the request, "
-        'as dotted paths: `["package.module.name"]`.',
+        "`threading.local` objects of other packages to make follow the request, as dotted paths: "
+        '`["package.module.name"]`. A path splits into module and name at its last dot, or at a '
+        'colon: `"package.module:Class.name"`. Either part may be a pattern: '
+        '`"package.module.*"` is everything at the top of one module, `"package.*:*"` of every '
+        "module below a package.",
     ),
 )
 
+_ADOPT_FIX = 'Write it like ["package.module.name"].'
 _KEYS = {setting.key: setting for setting in SETTINGS}
 _options: BoundaryOptions | None = None
 
@@ -100,7 +104,7 @@ def adopt_declared() -> None:
     """Adopt what ``CTXKIT["ADOPT"]`` lists; what was adopted before stays so.
 
     Raises:
-        AdoptionError: One of them is no ``threading.local`` at the top of its module.
+        AdoptionError: One of them is no ``threading.local``.
         ConfigurationError: One of them is no dotted path.
     """
     declared = adoptions()
@@ -180,18 +184,23 @@ def _paths(value: object) -> list[tuple[str, str]]:
 
 
 def _split(path: object) -> tuple[str, str]:
-    if isinstance(path, str) and all(part.isidentifier() for part in path.split(".")):
-        module, _, name = path.rpartition(".")
-        if module:
-            return module, name
-    raise _not_a_path(path)
+    if not isinstance(path, str):
+        raise _not_a_path(path)
+    module, _, name = path.partition(":") if ":" in path else path.rpartition(".")
+    if not module or not name:
+        raise _not_a_path(path)
+    from ctxkit.propagation.adoption import validate  # noqa: PLC0415 - few projects ask for it
+
+    try:
+        validate(module, name)
+    except ConfigurationError as error:
+        raise ConfigurationError('CTXKIT["ADOPT"]', error.problem, _ADOPT_FIX) from None
+    return module, name
 
 
 def _not_a_path(value: object) -> ConfigurationError:
     return ConfigurationError(
-        'CTXKIT["ADOPT"]',
-        f"must be a list of dotted paths, not {value!r}",
-        'Write it like ["package.module.name"].',
+        'CTXKIT["ADOPT"]', f"must be a list of dotted paths, not {value!r}", _ADOPT_FIX
     )
 
 
