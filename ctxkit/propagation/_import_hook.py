@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _lock = threading.RLock()
 _waiting: dict[str, dict[str, Callable[[ModuleType], None]]] = {}
+#: Those that were no name of one module: few, and all that is compared with each import.
+_patterns: set[str] = set()
 #: What ``module.__dict__`` is where no ``__getattribute__`` comes between.
 _dict: Any = vars(ModuleType)["__dict__"]
 
@@ -22,10 +24,12 @@ _dict: Any = vars(ModuleType)["__dict__"]
 def after_import(module: str, key: str, callback: Callable[[ModuleType], None]) -> None:
     """Call ``callback`` with each module that matches ``module``, whenever it was executed.
 
-    That is again when it is reloaded. Whoever waits under the same ``key`` already, stays.
+    That is again when it is reloaded. Only the last under the same ``key`` is called.
     """
     with _lock:
-        _waiting.setdefault(module, {}).setdefault(key, callback)
+        _waiting.setdefault(module, {})[key] = callback
+        if not module.replace(".", "_").isidentifier():
+            _patterns.add(module)
         if _finder not in sys.meta_path:
             sys.meta_path.insert(0, _finder)
 
@@ -75,9 +79,9 @@ def _due(module: str) -> list[Callable[[ModuleType], None]]:
     with _lock:
         return [
             callback
-            for pattern, callbacks in _waiting.items()
-            if fnmatchcase(module, pattern)
-            for callback in callbacks.values()
+            for pattern in (module, *_patterns)
+            if pattern == module or fnmatchcase(module, pattern)
+            for callback in _waiting.get(pattern, {}).values()
         ]
 
 

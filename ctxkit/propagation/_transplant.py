@@ -30,6 +30,11 @@ def roots() -> tuple[type[Any], ...]:
     return (threading.local, _C_LOCAL, *([twin.local] if twin else []))
 
 
+def is_class(old: object) -> bool:
+    """Tell whether ``old`` is a class, without asking it: a local would run its ``__init__``."""
+    return issubclass(type(old), type)
+
+
 def replacement(old: Any) -> Any:
     """Return what takes the place of ``old``: the same for the same object, in any thread.
 
@@ -39,7 +44,7 @@ def replacement(old: Any) -> Any:
     # Of two that are built at once, the first that is noted is the one.
     made = _made.get(id(old))
     if made is None:
-        new = _class(old) if isinstance(old, type) else _instance(old)
+        new = _class(old) if is_class(old) else _instance(old)
         made = _made.setdefault(id(old), (old, new))
     return made[1]
 
@@ -90,7 +95,7 @@ def _instance(old: Any) -> Any:
 
 def _arguments(old: Any) -> tuple[tuple[object, ...], dict[str, object]]:
     twin: Any = sys.modules.get("_threading_local")
-    if twin and isinstance(old, twin.local):
+    if twin and issubclass(type(old), twin.local):
         found: Any = object.__getattribute__(old, "_local__impl").localargs
         return found  # type: ignore[no-any-return]
     # threading.local keeps the arguments for __init__ where only the collector sees them.

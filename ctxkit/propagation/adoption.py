@@ -18,7 +18,7 @@ from ctxkit.propagation._import_hook import (
     names_of,
     told_later,
 )
-from ctxkit.propagation._transplant import is_named_by_its_methods, replacement, roots
+from ctxkit.propagation._transplant import is_class, is_named_by_its_methods, replacement, roots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,7 +129,7 @@ def _adopt_named(loaded: ModuleType, module: str, name: str, *, executed: bool) 
         for step in path:
             owner = _attribute(owner, step, module, name)
         old = _attribute(owner, last, module, name)
-        if not isinstance(old, Local) and not (isinstance(old, type) and issubclass(old, Local)):
+        if not issubclass(_class_of(old), Local):
             _check(old, module, name)
             [new] = _replace([(name, old)], loaded, module)
             if getattr(owner, last, None) is not new:
@@ -151,11 +151,14 @@ def _attribute(owner: Any, name: str, module: str, path: str) -> Any:
 
 
 def _check(old: Any, module: str, name: str) -> None:
-    kind: type[Any] = old if isinstance(old, type) else type(old)
-    if not issubclass(kind, roots()):
+    if not issubclass(_class_of(old), roots()):
         raise AdoptionError(module, name, f"it is a {type(old).__name__}")
     if old in roots():
         raise AdoptionError(module, name, "it is threading.local itself")
+
+
+def _class_of(old: Any) -> Any:
+    return old if is_class(old) else cast("object", type(old))
 
 
 def _adopt_loaded(each: str, module: str, name: str) -> None:
@@ -168,32 +171,29 @@ def _adopt_loaded(each: str, module: str, name: str) -> None:
 
 def _adopt_matching(loaded: ModuleType | None, module: str, name: str) -> None:
     names = names_of(loaded)
-    if _is_owned(names.get("__name__")):
-        return
     found = [
         (each, value)
         for each, value in names.copy().items()
         if fnmatchcase(each, name) and _is_adoptable(value, module)
     ]
+    owned = set(_owned()) if found else set[int]()
+    found = [(each, value) for each, value in found if id(value) not in owned]
     if found:
-        owned = set(_owned())
-        found = [(each, value) for each, value in found if id(value) not in owned]
         _replace(found, loaded, str(names.get("__name__", module)))
 
 
 def _is_adoptable(value: object, module: str) -> bool:
     # By type(), as to ask a lazy object for its __class__ makes it.
     kind = type(value)
-    if issubclass(kind, type):
+    if is_class(value):
         found = cast("type[object]", value)
-        if not issubclass(found, roots()) or found in roots():
-            return False
-        return fnmatchcase(found.__module__, module) and not _is_owned(found.__module__)
+        is_below = issubclass(found, roots()) and found not in roots()
+        return is_below and fnmatchcase(found.__module__, module)
     return issubclass(kind, roots()) and (kind in roots() or not _is_owned(kind.__module__))
 
 
-def _is_owned(module: object) -> bool:
-    return str(module).partition(".")[0] in _OWNERS
+def _is_owned(module: str) -> bool:
+    return module.partition(".")[0] in _OWNERS
 
 
 def _owned() -> Iterator[int]:
@@ -228,7 +228,7 @@ def _replace(found: list[tuple[str, Any]], loaded: object, module: str) -> list[
 
 def _kinds(old: Any) -> Iterator[type[Any]]:
     """Yield the classes that are replaced by name along with ``old``."""
-    if isinstance(old, type):
+    if is_class(old):
         yield from _with_subclasses(old)
         return
     for kind in type(old).__mro__:

@@ -199,10 +199,12 @@ def test_hook_is_one_and_leaves_no_trace_on_the_module(
     monkeypatch.setattr(_import_hook, "_waiting", {})
     before = [finder for finder in sys.meta_path if finder is not _import_hook._finder]
     monkeypatch.setattr(sys, "meta_path", before[:])
-    for name in ("plain", "plain", "cache", "*", "*"):
+    for name in ("plain", "plain", "cache", "Holder.storage", "o*", "o*"):
         adopt(third, name)
     assert len(sys.meta_path) == len(before) + 1
     module, _ = _imported()
+    taken = (module.plain, module.cache, module.Holder.storage, module.other_cache)
+    assert all(isinstance(each, Local) for each in taken)
     assert type(module.__loader__).__name__ == "SourceFileLoader"
     assert module.__spec__.loader is module.__loader__
     _import_hook.forget(third)

@@ -159,14 +159,13 @@ def test_pattern_takes_nothing_of_the_standard_library_django_or_asgiref(write: 
 
 def test_pattern_that_matches_owners_too_leaves_them_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_import_hook, "_waiting", {})
-    owner, other = ModuleType("django.petal"), ModuleType("djangle")
-    owner.handle = handle = threading.local()  # type: ignore[attr-defined]  # made for the test
-    other.handle = threading.local()  # type: ignore[attr-defined]  # likewise
-    monkeypatch.setitem(sys.modules, owner.__name__, owner)
-    monkeypatch.setitem(sys.modules, other.__name__, other)
-    adopt("djang*", "handle")
-    assert owner.handle is handle
-    assert isinstance(other.handle, Local)
+    modules: list[Any] = [ModuleType("django.petal"), ModuleType("djangle")]
+    for module in modules:
+        module.handle = threading.local()
+        module.Handle = type("Handle", (threading.local,), {"__module__": module.__name__})
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    adopt("djang*", "?andle")
+    assert [_adopted(module) for module in modules] == [set(), {"handle", "Handle"}]
 
 
 def test_pattern_wakes_no_lazy_object(write: Any) -> None:
@@ -203,7 +202,8 @@ def test_module_that_is_loaded_lazily_stays_so(write: Any, name: str, early: boo
     assert isinstance(module._thread_locals, Local)
 
 
-def test_module_that_puts_another_in_its_place_is_adopted(write: Any) -> None:
+@pytest.mark.parametrize("name", ["_thread_locals", "_thread*"])
+def test_module_that_puts_another_in_its_place_is_adopted(write: Any, name: str) -> None:
     source = """
 import sys, types
 class Proxy(types.ModuleType):
@@ -213,7 +213,7 @@ real = sys.modules[__name__]
 sys.modules[__name__] = Proxy(__name__)
 """
     write("petal", STATE + source)
-    adopt("petal", "_thread_locals")
+    adopt("petal", name)
     petal: Any = importlib.import_module("petal")
     assert isinstance(petal.get(), Local)
 

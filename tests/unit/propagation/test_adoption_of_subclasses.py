@@ -60,7 +60,8 @@ def test_init_is_run_anew_in_each_context_with_the_first_arguments(load: Any) ->
     assert in_plain_thread(lambda: module.state.items) == [1, 2]
 
 
-def test_arguments_survive_the_thread_that_gave_them(load: Any) -> None:
+@pytest.mark.parametrize("name", ["state", "*"])
+def test_arguments_survive_the_thread_that_gave_them(load: Any, name: str) -> None:
     module = load(
         petal="class State(threading.local):\n"
         "    def __init__(self, **given): self.given = given\n"
@@ -70,7 +71,7 @@ def test_arguments_survive_the_thread_that_gave_them(load: Any) -> None:
         "thread = threading.Thread(target=make)\nthread.start()\nthread.join()\n"
     )
     gc.collect()
-    adopt("petal", "state")
+    adopt("petal", name)
     assert module.state.given == {"user": "alice"}
 
 
