@@ -42,8 +42,7 @@ def forget(module: str, key: str | None = None) -> None:
             callbacks.pop(each, None)
         if not callbacks:
             _waiting.pop(module, None)
-        if not _waiting and _finder in sys.meta_path:
-            sys.meta_path.remove(_finder)
+        # The finder stays: a thread that goes through sys.meta_path would miss the next one.
 
 
 def loaded_matching(module: str) -> list[str]:
