@@ -188,7 +188,7 @@ def _is_adoptable(value: object, module: str) -> bool:
     if is_class(value):
         found = cast("type[object]", value)
         is_below = issubclass(found, roots()) and found not in roots()
-        return is_below and fnmatchcase(found.__module__, module)
+        return is_below and fnmatchcase(str(found.__module__), module)
     return issubclass(kind, roots()) and (kind in roots() or not _is_owned(kind.__module__))
 
 

@@ -265,6 +265,31 @@ def test_threads_that_adopt_at_once_get_one_local(third: str) -> None:
     assert isinstance(seen[0], Local)
 
 
+def test_threads_that_adopt_this_and_that_agree(third: str) -> None:
+    module, friend = _imported()
+    names = ["plain", "cache", "Cache", "Base", "*", "other_*"] * 2
+    barrier = threading.Barrier(len(names), timeout=10)
+
+    def work(name: str) -> None:
+        barrier.wait()
+        adopt(third, name)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert (friend.theirs, friend.cache, friend.Cache) == (
+        module.plain,
+        module.cache,
+        module.Cache,
+    )
+    assert isinstance(module.cache, module.Cache)
+    assert isinstance(module.other_cache, module.Cache)
+    assert issubclass(module.Cache, module.Base)
+    assert issubclass(module.Base, Local)
+
+
 @pytest.mark.parametrize("name", ["executed", "set_user", "Holder", "local", "nothing", "Cache.no"])
 def test_anything_else_is_refused(third: str, name: str) -> None:
     _imported()

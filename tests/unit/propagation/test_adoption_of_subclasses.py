@@ -7,6 +7,7 @@ import gc
 import importlib
 import pickle
 import sys
+import threading
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -233,6 +234,15 @@ def test_pure_python_twin_is_adopted_too(load: Any) -> None:
     assert module.state.given == (1, 3)
     copy_context().run(setattr, module.plain, "user", "alice")
     assert not hasattr(module.plain, "user")
+
+
+def test_local_from_before_threading_was_patched_is_adopted_too(
+    load: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = load(petal="state = threading.local()\n")
+    monkeypatch.setattr(threading, "local", type("Patched", (), {}))
+    adopt("petal", "state")
+    assert isinstance(module.state, Local)
 
 
 def test_nested_class_keeps_its_qualified_name(load: Any) -> None:
