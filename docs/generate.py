@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ctxkit.boundary.options import MODE_VARIABLE, FlushMode
 from ctxkit.flushing.budget import DEFAULT_TIMEOUT, TIMEOUT_VARIABLE
@@ -108,10 +109,43 @@ def _sentence(title: str) -> str:
     return "A setting cannot be used." if title == "{} {}." else title.replace("{}", "…")
 
 
+def _features() -> str:
+    features = tomllib.loads((HERE / "features.toml").read_text())
+    head = ("", "ctxkit", *(peer["name"] for peer in features["peers"]))
+    parts = []
+    for group in features["groups"]:
+        rows = [(each["name"], _own_cell(each), *each["peers"]) for each in group["features"]]
+        notes = "".join(map(_notes, group["features"]))
+        parts += [f"## {group['title']}\n", _table(head, rows), notes]
+    return "\n".join(parts)
+
+
+def _own_cell(feature: dict[str, Any]) -> str:
+    # What only tests to come show is not there yet.
+    return "soon" if feature["ctxkit"] == "yes" and not feature.get("tests") else feature["ctxkit"]
+
+
+def _notes(feature: dict[str, Any]) -> str:
+    others = f" Others: {feature['notes']}" if "notes" in feature else ""
+    shown = "".join(f"\n  - `{test}`" for test in feature.get("tests", ()))
+    how = feature["how"].rstrip(".")
+    return f"- {feature['name']}: {how}.{others}{shown}\n"
+
+
+def _peers() -> str:
+    peers = tomllib.loads((HERE / "features.toml").read_text())["peers"]
+    return _table(
+        ("Package", "Measured with", "Read in"),
+        ((peer["name"], peer.get("measured", "-"), peer.get("source", "-")) for peer in peers),
+    )
+
+
 SECTIONS: dict[str, Callable[[], str]] = {
     "checks": _checks,
+    "features": _features,
     "hosts": _hosts,
     "leaks": _leaks,
+    "peers": _peers,
     "settings": _settings,
     "variables": _variables,
     "ways": _ways,

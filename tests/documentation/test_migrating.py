@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 for package in ("asgi_correlation_id", "crum", "django_guid", "starlette_context"):
     pytest.importorskip(package)
 pytest.importorskip("opentelemetry.sdk")
+pytest.importorskip("sentry_sdk")
 
 PAGE = ROOT / "docs/howto/migrating.md"
 CHECKS = check_of(PAGE).with_suffix("")
