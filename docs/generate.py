@@ -121,13 +121,20 @@ def _features() -> str:
 
 
 def _own_cell(feature: dict[str, Any]) -> str:
-    # What only tests to come show is not there yet.
-    return "soon" if feature["ctxkit"] == "yes" and not feature.get("tests") else feature["ctxkit"]
+    tests = feature.get("tests", ())
+    if feature["ctxkit"] != "yes" or not tests:
+        # What only tests to come show is not there yet.
+        return "soon" if feature["ctxkit"] == "yes" else feature["ctxkit"]
+    return _linked("yes", tests[0])
+
+
+def _linked(text: str, test: str) -> str:
+    return f"[{text}](../../{test.partition('::')[0]})"
 
 
 def _notes(feature: dict[str, Any]) -> str:
     others = f" Others: {feature['notes']}" if "notes" in feature else ""
-    shown = "".join(f"\n  - `{test}`" for test in feature.get("tests", ()))
+    shown = "".join(f"\n  - {_linked(f'`{test}`', test)}" for test in feature.get("tests", ()))
     how = feature["how"].rstrip(".")
     return f"- {feature['name']}: {how}.{others}{shown}\n"
 
