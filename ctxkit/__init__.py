@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from ctxkit.propagation import aiterate as aiterate
     from ctxkit.propagation import create_task as create_task
     from ctxkit.propagation import detached as detached
+    from ctxkit.propagation import extract as extract
+    from ctxkit.propagation import inject as inject
     from ctxkit.propagation import iterate as iterate
     from ctxkit.propagation import propagate as propagate
     from ctxkit.propagation import run_in_executor as run_in_executor
@@ -94,6 +96,8 @@ else:
                 "aiterate",
                 "create_task",
                 "detached",
+                "extract",
+                "inject",
                 "iterate",
                 "propagate",
                 "run_in_executor",

@@ -1,4 +1,4 @@
-"""The propagation room: how context crosses to threads, pools, tasks and strangers' state.
+"""The propagation room: how context crosses to threads, pools, tasks, wires and strangers' state.
 
 Names are imported at first use: who wants a thread does not pay for asyncio.
 """
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from ctxkit.propagation.tasks import to_thread as to_thread
     from ctxkit.propagation.threads import Thread as Thread
     from ctxkit.propagation.threads import Timer as Timer
+    from ctxkit.propagation.wire import BAGGAGE as BAGGAGE
+    from ctxkit.propagation.wire import TRACEPARENT as TRACEPARENT
+    from ctxkit.propagation.wire import TRACESTATE as TRACESTATE
+    from ctxkit.propagation.wire import extract as extract
+    from ctxkit.propagation.wire import inject as inject
     from ctxkit.propagation.wrapping import aiterate as aiterate
     from ctxkit.propagation.wrapping import detached as detached
     from ctxkit.propagation.wrapping import iterate as iterate
@@ -33,5 +38,6 @@ else:
             "tasks": ("create_task", "run_in_executor", "to_thread"),
             "threads": ("Thread", "Timer"),
             "wrapping": ("aiterate", "detached", "iterate", "propagate"),
+            "wire": ("BAGGAGE", "TRACEPARENT", "TRACESTATE", "extract", "inject"),
         },
     )
