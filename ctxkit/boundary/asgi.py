@@ -46,6 +46,8 @@ class ASGIMiddleware:
         request_id_header: The header that brings the request's id and takes it back; None
             for none.
         trust_request_id: Whether a well-formed inbound id is taken over.
+        trust_context: Whether the context that the caller sent is taken in, see
+            :func:`ctxkit.extract`. Only where nobody but your own services can call.
 
     Raises:
         ConfigurationError: A value cannot be used.
@@ -54,7 +56,7 @@ class ASGIMiddleware:
         Needs asyncio (or uvloop) to hold a response; under trio none is held.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has a default
         self,
         app: ASGIApp,
         *,
@@ -62,10 +64,15 @@ class ASGIMiddleware:
         timeout: float | None = None,
         request_id_header: str | None = "X-Request-ID",
         trust_request_id: bool = True,
+        trust_context: bool = False,
     ) -> None:
         self.app = app
         self.options: BoundaryOptions = BoundaryOptions.resolve(
-            mode, timeout, request_id_header, trust_request_id=trust_request_id
+            mode,
+            timeout,
+            request_id_header,
+            trust_request_id=trust_request_id,
+            trust_context=trust_context,
         )
         self._baseline = copy_context()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from enum import StrEnum
-from typing import TYPE_CHECKING, NoReturn, final
+from typing import TYPE_CHECKING, NoReturn, cast, final
 
 from ctxkit.exceptions import ConfigurationError
 from ctxkit.flushing.budget import TIMEOUT_VARIABLE, checked_timeout
@@ -47,6 +47,7 @@ class BoundaryOptions:
             it to :func:`ctxkit.flush`.
         request_id_header: The header that brings the id and takes it back; None for none.
         trust_request_id: Whether a well-formed inbound id is taken over.
+        trust_context: Whether the context that the caller sent is taken in.
     """
 
     __slots__ = (
@@ -55,6 +56,7 @@ class BoundaryOptions:
         "mode",
         "request_id_header",
         "timeout",
+        "trust_context",
         "trust_request_id",
         "wire_name",
     )
@@ -63,6 +65,7 @@ class BoundaryOptions:
     timeout: float | None
     request_id_header: str | None
     trust_request_id: bool
+    trust_context: bool
     #: Whether any response is held.
     holds: bool
     #: The header as ASGI spells it, and as WSGI does; empty where there is none.
@@ -76,6 +79,7 @@ class BoundaryOptions:
         request_id_header: str | None = "X-Request-ID",
         *,
         trust_request_id: bool = True,
+        trust_context: bool = False,
     ) -> None:
         header = request_id_header or ""
         for name, value in (
@@ -83,6 +87,7 @@ class BoundaryOptions:
             ("timeout", timeout),
             ("request_id_header", request_id_header),
             ("trust_request_id", trust_request_id),
+            ("trust_context", trust_context),
             ("holds", mode is not FlushMode.NEVER),
             ("wire_name", header.lower().encode()),
             ("environ_name", header and "HTTP_" + header.upper().replace("-", "_")),
@@ -93,17 +98,18 @@ class BoundaryOptions:
         raise AttributeError(f"BoundaryOptions is immutable: cannot set {name}")
 
     def __repr__(self) -> str:
-        chosen = ("mode", "timeout", "request_id_header", "trust_request_id")
+        chosen = ("mode", "timeout", "request_id_header", "trust_request_id", "trust_context")
         return f"BoundaryOptions({', '.join(f'{n}={getattr(self, n)!r}' for n in chosen)})"
 
     @classmethod
-    def resolve(
+    def resolve(  # noqa: PLR0913 - each has a default
         cls,
         mode: str | None = None,
         timeout: float | None = None,
         request_id_header: str | None = "X-Request-ID",
         *,
         trust_request_id: bool = True,
+        trust_context: bool = False,
         environ: Mapping[str, str] | None = None,
     ) -> BoundaryOptions:
         """Check what was given and fill in the rest from the environment.
@@ -114,6 +120,7 @@ class BoundaryOptions:
             timeout: Seconds, not negative; None reads ``CTXKIT_FLUSH_TIMEOUT``.
             request_id_header: The name of a header; None switches it off, both ways.
             trust_request_id: Whether a well-formed inbound id is taken over.
+            trust_context: Whether the context that the caller sent is taken in.
             environ: Read instead of :data:`os.environ`.
 
         Raises:
@@ -126,11 +133,16 @@ class BoundaryOptions:
                 f"must be the name of an HTTP header, not {request_id_header!r}",
                 'Write it like "X-Request-ID", or None to switch it off.',
             )
+        if not isinstance(cast("object", trust_context), bool):
+            raise ConfigurationError(
+                "trust_context", f"must be a bool, not {trust_context!r}", "Write True or False."
+            )
         return cls(
             _chosen_mode(mode, environ),
             _chosen_timeout(timeout, environ),
             request_id_header,
             trust_request_id=bool(trust_request_id),
+            trust_context=trust_context,
         )
 
 

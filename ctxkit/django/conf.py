@@ -60,6 +60,13 @@ SETTINGS = (
         "each request gets a new one, and the client's is kept as `client_request_id`.",
     ),
     Setting(
+        "TRUST_CONTEXT",
+        "trust_context",
+        "False",
+        "Whether to take in the context that the caller sent: `ctxkit-context`, `traceparent`, "
+        "`tracestate`, `baggage`. Only where nobody but your own services can call.",
+    ),
+    Setting(
         "ADOPT",
         None,
         "[]",
@@ -155,7 +162,7 @@ def _arguments(declared: Mapping[str, object]) -> dict[str, Any]:
 def _refusal(setting: Setting, value: object) -> list[ConfigurationError]:
     """Return why ``value`` is refused, if it is, in the words of the setting."""
     name = f'CTXKIT["{setting.key}"]'
-    if setting.key == "TRUST_REQUEST_ID" and not isinstance(value, bool):
+    if setting.key in ("TRUST_REQUEST_ID", "TRUST_CONTEXT") and not isinstance(value, bool):
         return [ConfigurationError(name, f"must be a bool, not {value!r}", "Write True or False.")]
     try:
         if setting.argument is None:
