@@ -41,6 +41,7 @@ def test_options_fall_back_to_the_environment(monkeypatch: pytest.MonkeyPatch) -
         ({"FLUSH_TIMEOUT": "soon"}, 'CTXKIT["FLUSH_TIMEOUT"]', "'soon'"),
         ({"REQUEST_ID_HEADER": "X Request"}, 'CTXKIT["REQUEST_ID_HEADER"]', "'X Request'"),
         ({"TRUST_REQUEST_ID": "no"}, 'CTXKIT["TRUST_REQUEST_ID"]', "Write True or False."),
+        ({"TRUST_CONTEXT": "no"}, 'CTXKIT["TRUST_CONTEXT"]', "Write True or False."),
         ({"ADOPT": "package.state"}, 'CTXKIT["ADOPT"]', "must be a list"),
         ({"ADOPT": ["state"]}, 'CTXKIT["ADOPT"]', "'state'"),
         ({"ADOPT": [7]}, 'CTXKIT["ADOPT"]', "7"),
