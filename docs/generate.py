@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from ctxkit.boundary.options import MODE_VARIABLE, FlushMode
 from ctxkit.flushing.budget import DEFAULT_TIMEOUT, TIMEOUT_VARIABLE
 from ctxkit.lifecycle.hosts import _matches
+from ctxkit.propagation import _own_header as own
+from ctxkit.propagation import _w3c
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -61,6 +63,20 @@ def _hosts() -> str:
     found = dict.fromkeys([*_matches({}), *_matches(pod)])
     rows = [(f"`{name}`", f"`{variable}`", meaning[hold]) for name, hold, variable in found]
     return _table(("Host", "Told by", "Held under `auto`"), (*rows, ("`process`", "-", "none")))
+
+
+def _wire_limits() -> str:
+    members = f"{_w3c.TRACESTATE_MEMBERS} members"
+    rows = (
+        ("`ctxkit-context`", f"{own.LONGEST_HEADER} characters, {own.MOST_KEYS} keys"),
+        ("a text in it, or what `dump` returns", f"{own.LONGEST_VALUE} characters"),
+        ("a whole number in it", f"{own.WIDEST_NUMBER} bits"),
+        ("`traceparent`", "55 characters, without what a later version appends"),
+        ("`tracestate`", f"{_w3c.LONGEST_FIELD} characters; discarded if of more than {members}"),
+        ("`baggage`", f"{_w3c.LONGEST_FIELD} characters, {_w3c.BAGGAGE_MEMBERS} members"),
+        ("any of W3C's, to be read at all", f"{_w3c.HUGE} characters"),
+    )
+    return _table(("What", "At most"), rows)
 
 
 def _checks() -> str:
@@ -156,6 +172,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "settings": _settings,
     "variables": _variables,
     "ways": _ways,
+    "wire-limits": _wire_limits,
 }
 
 

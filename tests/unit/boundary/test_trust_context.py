@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from typing import Any
 
 import pytest
 from helpers import asgi, wsgi
+from helpers.follow import run_script
 
 from ctxkit import ASGIMiddleware, ConfigurationError, Key, WSGIMiddleware, current
 from ctxkit.boundary import BoundaryOptions
@@ -117,6 +120,28 @@ def test_id_of_the_wire_is_checked_like_one_of_a_client(serve: Any) -> None:
 def test_junk_of_a_trusted_caller_costs_it_its_context_and_no_more(serve: Any) -> None:
     seen = serve(dict.fromkeys(SENT, "{junk"), trust_context=True)
     assert seen.keys() <= {"request_id", "method", "path", "protocol"}
+
+
+DECLARED = """
+from helpers import wsgi
+import ctxkit
+ctxkit.Key("path", hops={"thread", "wire"})
+
+def app(environ, start_response):
+    start_response("204 No Content", [])
+    print(ctxkit.get("path"), ctxkit.extract(environ, trusted=True)["path"])
+    return []
+
+sent = {"HTTP_CTXKIT_CONTEXT": 'v1 {"path":"/evil"}'}
+wsgi.Exchange(environ=sent)(ctxkit.WSGIMiddleware(app, trust_context=True))
+"""
+
+
+def test_what_the_protocol_says_goes_before_what_the_caller_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    assert run_script(DECLARED) == "/ /evil\n"
 
 
 @pytest.mark.parametrize("value", ["no", "yes", 1, None])

@@ -207,6 +207,8 @@ def test_header_can_be_filled_to_the_last_character() -> None:
     headers = _sent(**full)
     assert len(headers["ctxkit-context"]) == LONGEST_HEADER
     assert extract(headers, trusted=True) == full
+    full["wired_4"] += "x"
+    assert extract(_sent(**full), trusted=True).keys() == full.keys() - {"wired_4"}
 
 
 def test_header_has_a_number_of_keys() -> None:

@@ -233,15 +233,24 @@ def test_parsers_of_tracestate_agree(valid: list[str], odd: list[str], blank: st
     assert _by_us(headers) == _by_them(headers)
 
 
-# They decode, keep the last of several members with one key, and take up to 180 members.
-def _read_by_them(header: str) -> dict[str, object]:
-    return dict(baggage.get_all(BAGGAGE.extract({"baggage": header}, Context())))
+# They decode, keep the last of several members with one key, take up to 180 members, and leave
+# the blanks in front of a property.
+def _read_by_them(header: str) -> dict[str, str]:
+    members = baggage.get_all(BAGGAGE.extract({"baggage": header}, Context()))
+    return {key: _unblanked(str(value)) for key, value in members.items()}
 
 
-def _read_by_us(header: str) -> dict[str, object]:
+def _read_by_us(header: str) -> dict[str, str]:
     """Return our baggage, decoded their way."""
     members = (member.partition("=") for member in header.split(",") if member)
-    return {unquote_plus(key).strip(): unquote_plus(value).strip() for key, _, value in members}
+    return {
+        unquote_plus(key).strip(): _unblanked(unquote_plus(value).strip())
+        for key, _, value in members
+    }
+
+
+def _unblanked(value: str) -> str:
+    return re.sub("[ \t]*;[ \t]*", ";", value)
 
 
 baggage_keys = st.from_regex(r"[A-Za-z0-9!#$&'*+.^_`|~\-]{1,20}", fullmatch=True)

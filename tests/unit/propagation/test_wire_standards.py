@@ -255,7 +255,9 @@ def test_tracestate_without_its_traceparent_gives_way() -> None:
         (b"x=1", "a=1", b"x=1"),
         (None, "a=1", None),
         ("x=1", "a=1,a=2", "x=1,a=1,a=2"),
-        ("x=" + "y" * 8180, "a=1,bcdefghijk=1", "x=" + "y" * 8180 + ",a=1"),
+        ("x=" + "y" * 8186, "a=1", "x=" + "y" * 8186 + ",a=1"),
+        ("x=" + "y" * 8187, "a=1", "x=" + "y" * 8187),
+        ("x=" + "y" * 8180, "bcdefghijk=1,a=1", "x=" + "y" * 8180 + ",a=1"),
         ("sentry-trace_id=1", "sentry-sampled=1,a=1", "sentry-trace_id=1,a=1"),
     ],
 )
