@@ -73,6 +73,9 @@ if importlib.util.find_spec("celery"):
     with start_worker(broker, pool="solo", perform_ping_check=False, shutdown_timeout=30):
         with ctxkit.bind({TENANT: "acme"}, request_id="r1"):
             first = chain(tell.s(), tell.s())()
+            # What Sentry's integration does: these become task.request.headers.
+            other = tell.apply_async(headers={"headers": {"sentry-trace": "x"}})
         second = tell.delay()
         assert first.get(timeout=20) == "acme r1;acme r1;"
+        assert other.get(timeout=20) == "acme r1;"
         assert second.get(timeout=20) == "nobody None;"
