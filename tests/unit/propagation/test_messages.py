@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 from helpers.follow import run_script
 
-import ctxkit
-
 DJANGO_TASK = '''
 import json, threading
 import django
@@ -43,7 +41,6 @@ print("ok")
 '''
 
 
-@pytest.mark.skipif(not hasattr(ctxkit, "inject"), reason="needs ctxkit.inject")
 def test_django_task_that_is_given_a_carrier_knows_what_its_enqueuer_knew() -> None:
     pytest.importorskip("django.tasks", reason="Tasks came with Django 6.0")
     assert run_script(DJANGO_TASK) == "ok\n"
