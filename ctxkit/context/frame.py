@@ -245,6 +245,8 @@ class _Bound(Frame):
         try:
             _reset(self.token)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
         except (TypeError, ValueError):
+            if self.token is None:
+                return
             self._leave_elsewhere()
         self.token = _LEFT  # it holds the context, which may hold this frame
 

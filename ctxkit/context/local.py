@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ctxkit.context._table import MISSING, Namespace, Table, no_attribute
+from ctxkit.context._column import MISSING
+from ctxkit.context._table import Namespace, Table, no_attribute
 from ctxkit.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ctxkit.context._table import Column
+    from ctxkit.context._column import Column
 
 
 class Local:

@@ -102,6 +102,8 @@ def test_bind_left_before_it_is_entered_does_nothing() -> None:
     bound = bind(tenant="acme")
     bound.__exit__(None, None, None)
     assert get("tenant") is None
+    with bound:
+        assert get("tenant") == "acme"
 
 
 def test_bind_left_twice_is_left_once() -> None:

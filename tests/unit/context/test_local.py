@@ -232,6 +232,27 @@ def test_init_that_fails_leaves_nothing_and_runs_again() -> None:
     assert in_plain_thread(twice) is True
 
 
+def test_init_that_fails_takes_back_what_it_set() -> None:
+    class Failing(Local):
+        attempts = 0
+
+        def __init__(self) -> None:
+            Failing.attempts += 1
+            if Failing.attempts == 2:
+                self.half = True
+                raise LookupError
+            self.whole = True
+
+    local = Failing()
+
+    def twice() -> dict[str, object]:
+        with pytest.raises(LookupError):
+            local.whole  # noqa: B018
+        return dict(vars(local))
+
+    assert in_plain_thread(twice) == {"whole": True}
+
+
 def test_subclass_keeps_its_class_attributes_properties_and_methods() -> None:
     local = Counting(5)
     assert local.shared == "class"
