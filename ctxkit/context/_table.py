@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from _thread import RLock
 from collections.abc import MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ctxkit.context._column import MISSING, Column
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 
 class Store:
@@ -184,6 +184,21 @@ class Namespace(MutableMapping[str, Any]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+    # What packages do with the __dict__ of a threading.local, beyond what every mapping can.
+    def copy(self) -> dict[str, Any]:
+        """Return what is set in the current context."""
+        return dict(self)
+
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self, **other}
+
+    def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return {**other, **self}
+
+    def __ior__(self, other: Mapping[str, Any]) -> Self:
+        self.update(other)
+        return self
 
     def __repr__(self) -> str:
         return repr(dict(self))

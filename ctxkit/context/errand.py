@@ -35,23 +35,38 @@ def forked_context() -> Context:
 
 def carried(
     f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-    """Return the job to give to a pool of threads so that ``f`` runs in the current context.
+) -> tuple[Callable[..., Any], Any]:
+    """Return what runs ``f`` in the current context on a pool's thread, and its one argument.
 
     What an :class:`Errand` is for any holder, at half the price for one that lets go of its
     jobs by itself, and never runs them on this thread.
     """
     if any_registered():
-        return Errand(f), args, kwargs
+        return _called, [kwargs, args, Errand(f)]
     if is_bare():
-        return copy_context().run, (f, *args), kwargs
-    return forked_context().run, (_arrived, [kwargs, args, f]), {}
+        return _enter_bare, [kwargs, args, f, copy_context().run]
+    return _enter, [kwargs, args, f, forked_context().run]
+
+
+# No local variable may hold any of it, or a traceback would keep it: from Python 3.14 on a pool
+# keeps the callable and its arguments in one, so these are emptied as they are used.
+
+
+def _called(job: list[Any]) -> Any:
+    return job.pop()(*job.pop(), **job.pop())
+
+
+def _enter_bare(job: list[Any]) -> Any:
+    return job.pop()(job.pop(), *job.pop(), **job.pop())
+
+
+def _enter(job: list[Any]) -> Any:
+    return job.pop()(_arrived, job)
 
 
 def _arrived(job: list[Any]) -> Any:
     arrive()
-    # No local variable may hold any of it: a traceback would keep it.
-    return job.pop()(*job.pop(), **job.pop())
+    return _called(job)
 
 
 class Errand(Generic[R]):

@@ -38,8 +38,8 @@ class ThreadPoolExecutor(futures.ThreadPoolExecutor):
         # In an empty context, since submit may start a worker, and what starts a thread is
         # kept by it for its life: by -X thread_inherit_context, by OpenTelemetry, by Sentry.
         submit: Callable[..., Any] = super().submit
-        job, args, kwargs = carried(fn, args, kwargs)  # type: ignore[assignment]
-        return Context().run(submit, job, *args, **kwargs)
+        future: futures.Future[T] = Context().run(submit, *carried(fn, args, kwargs))
+        return future
 
     def map(self, fn: Callable[..., T], *iterables: Iterable[Any], **options: Any) -> Iterator[T]:
         """Schedule ``fn`` for the items of ``iterables`` in the current context."""

@@ -518,3 +518,16 @@ def test_threads_that_declare_attributes_at_once_lose_none() -> None:
     for thread in threads:
         thread.join(30)
     assert wrong == []
+
+
+def test_dict_of_a_local_is_copied_and_joined_like_a_dict() -> None:
+    local = Local()
+    local.x = 1
+    names: Any = vars(local)
+    assert names.copy() == {"x": 1}
+    assert (names | {"x": 2, "y": 3}, {"x": 2, "y": 3} | names) == (
+        {"x": 2, "y": 3},
+        {"x": 1, "y": 3},
+    )
+    names |= {"y": 3}
+    assert local.y == 3
