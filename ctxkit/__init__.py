@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from ctxkit.flushing import aflush as aflush
     from ctxkit.flushing import flush as flush
     from ctxkit.propagation import InterpreterPoolExecutor as InterpreterPoolExecutor
+    from ctxkit.propagation import Leak as Leak
+    from ctxkit.propagation import LeakWatch as LeakWatch
     from ctxkit.propagation import ProcessPoolExecutor as ProcessPoolExecutor
     from ctxkit.propagation import Thread as Thread
     from ctxkit.propagation import ThreadPoolExecutor as ThreadPoolExecutor
@@ -46,8 +48,10 @@ if TYPE_CHECKING:
     from ctxkit.propagation import create_task as create_task
     from ctxkit.propagation import detached as detached
     from ctxkit.propagation import extract as extract
+    from ctxkit.propagation import find_leaks as find_leaks
     from ctxkit.propagation import inject as inject
     from ctxkit.propagation import iterate as iterate
+    from ctxkit.propagation import left_behind as left_behind
     from ctxkit.propagation import propagate as propagate
     from ctxkit.propagation import run_in_executor as run_in_executor
     from ctxkit.propagation import to_thread as to_thread
@@ -88,6 +92,8 @@ else:
             "flushing": ("FlushReport", "Sink", "aflush", "flush"),
             "propagation": (
                 "InterpreterPoolExecutor",
+                "Leak",
+                "LeakWatch",
                 "ProcessPoolExecutor",
                 "Thread",
                 "ThreadPoolExecutor",
@@ -97,8 +103,10 @@ else:
                 "create_task",
                 "detached",
                 "extract",
+                "find_leaks",
                 "inject",
                 "iterate",
+                "left_behind",
                 "propagate",
                 "run_in_executor",
                 "to_thread",

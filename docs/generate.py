@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ctxkit.boundary.options import MODE_VARIABLE, FlushMode
+from ctxkit.boundary.options import LEAKS_VARIABLE, MODE_VARIABLE, FlushMode
 from ctxkit.flushing.budget import DEFAULT_TIMEOUT, TIMEOUT_VARIABLE
 from ctxkit.lifecycle.hosts import _matches
 from ctxkit.propagation import _own_header as own
@@ -52,6 +52,11 @@ def _variables() -> str:
                 f"`{TIMEOUT_VARIABLE}`",
                 f"`{DEFAULT_TIMEOUT}`",
                 "The longest time, in seconds, that a flush holds its caller. `0` only starts it.",
+            ),
+            (
+                f"`{LEAKS_VARIABLE}`",
+                "`0`",
+                "`1` logs what still holds a request some time after its end.",
             ),
         ),
     )

@@ -18,6 +18,7 @@ from ctxkit.flushing.budget import (
     remaining_in,
     remaining_on_cloud_run,
 )
+from ctxkit.propagation._tracing import TRACING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,6 +121,8 @@ class Crossing:
             if options.mode is FlushMode.IDLE:
                 IN_FLIGHT.enter()
                 self._counted = True
+        if TRACING.on or options.report_leaks:
+            _trace_opening(self)
 
     def leave(self) -> bool:
         """Note that the application has returned; return whether its telemetry must land now."""
@@ -138,6 +141,8 @@ class Crossing:
 
         The environ or scope holds this, and the frame may hold a request that holds those.
         """
+        if TRACING.on and self.open:
+            _trace_closing(self)
         self.open = False
         self.frame = CLOSED
         self.context = _NOWHERE
@@ -157,6 +162,19 @@ def budget(timeout: float | None, deadline: Deadline | None) -> float:
     if timeout is None:
         timeout = default_timeout()
     return affordable(timeout, None if deadline is None else deadline.remaining())
+
+
+def _trace_opening(crossing: Crossing) -> None:
+    """Tell those who watch for leaks of the frame of a request."""
+    from ctxkit.boundary import _leak_report  # noqa: PLC0415 - only while somebody watches
+
+    _leak_report.opened(crossing)
+
+
+def _trace_closing(crossing: Crossing) -> None:
+    from ctxkit.boundary import _leak_report  # noqa: PLC0415 - as above
+
+    _leak_report.closed(crossing)
 
 
 def lay_over(crossing: Crossing, values: Mapping[str, object] | None) -> None:

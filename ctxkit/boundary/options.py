@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 
 MODE_VARIABLE = "CTXKIT_FLUSH_MODE"
+LEAKS_VARIABLE = "CTXKIT_REPORT_LEAKS"
+_ON = frozenset(("1", "true", "yes", "on"))
+_OFF = frozenset(("", "0", "false", "no", "off"))
 
 
 class FlushMode(StrEnum):
@@ -48,12 +51,14 @@ class BoundaryOptions:
         request_id_header: The header that brings the id and takes it back; None for none.
         trust_request_id: Whether a well-formed inbound id is taken over.
         trust_context: Whether the context that the caller sent is taken in.
+        report_leaks: Whether it is reported what still holds a request that is over.
     """
 
     __slots__ = (
         "environ_name",
         "holds",
         "mode",
+        "report_leaks",
         "request_id_header",
         "timeout",
         "trust_context",
@@ -66,13 +71,14 @@ class BoundaryOptions:
     request_id_header: str | None
     trust_request_id: bool
     trust_context: bool
+    report_leaks: bool
     #: Whether any response is held.
     holds: bool
     #: The header as ASGI spells it, and as WSGI does; empty where there is none.
     wire_name: bytes
     environ_name: str
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has a default
         self,
         mode: FlushMode = FlushMode.NEVER,
         timeout: float | None = None,
@@ -80,6 +86,7 @@ class BoundaryOptions:
         *,
         trust_request_id: bool = True,
         trust_context: bool = False,
+        report_leaks: bool = False,
     ) -> None:
         header = request_id_header or ""
         for name, value in (
@@ -88,6 +95,7 @@ class BoundaryOptions:
             ("request_id_header", request_id_header),
             ("trust_request_id", trust_request_id),
             ("trust_context", trust_context),
+            ("report_leaks", report_leaks),
             ("holds", mode is not FlushMode.NEVER),
             ("wire_name", header.lower().encode()),
             ("environ_name", header and "HTTP_" + header.upper().replace("-", "_")),
@@ -98,7 +106,8 @@ class BoundaryOptions:
         raise AttributeError(f"BoundaryOptions is immutable: cannot set {name}")
 
     def __repr__(self) -> str:
-        chosen = ("mode", "timeout", "request_id_header", "trust_request_id", "trust_context")
+        trusted = ("trust_request_id", "trust_context")
+        chosen = ("mode", "timeout", "request_id_header", *trusted, "report_leaks")
         return f"BoundaryOptions({', '.join(f'{n}={getattr(self, n)!r}' for n in chosen)})"
 
     @classmethod
@@ -110,6 +119,7 @@ class BoundaryOptions:
         *,
         trust_request_id: bool = True,
         trust_context: bool = False,
+        report_leaks: bool | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> BoundaryOptions:
         """Check what was given and fill in the rest from the environment.
@@ -121,6 +131,8 @@ class BoundaryOptions:
             request_id_header: The name of a header; None switches it off, both ways.
             trust_request_id: Whether a well-formed inbound id is taken over.
             trust_context: Whether the context that the caller sent is taken in.
+            report_leaks: Whether it is reported what still holds a request that is over;
+                None reads ``CTXKIT_REPORT_LEAKS``, and without it means no.
             environ: Read instead of :data:`os.environ`.
 
         Raises:
@@ -143,6 +155,7 @@ class BoundaryOptions:
             request_id_header,
             trust_request_id=bool(trust_request_id),
             trust_context=trust_context,
+            report_leaks=_chosen_report(report_leaks, environ),
         )
 
 
@@ -169,3 +182,14 @@ def _chosen_timeout(given: float | None, environ: Mapping[str, str]) -> float | 
         return checked_timeout("timeout", given)
     text = environ.get(TIMEOUT_VARIABLE)
     return checked_timeout(TIMEOUT_VARIABLE, text) if text else None
+
+
+def _chosen_report(given: bool | None, environ: Mapping[str, str]) -> bool:  # noqa: FBT001 - a value
+    if given is not None:
+        return bool(given)
+    text = environ.get(LEAKS_VARIABLE, "")
+    if text.lower() not in _ON | _OFF:
+        raise ConfigurationError(
+            LEAKS_VARIABLE, f"must be 1 or 0, not {text!r}", "Write 1 to switch it on."
+        )
+    return text.lower() in _ON

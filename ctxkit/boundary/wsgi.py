@@ -52,6 +52,8 @@ class WSGIMiddleware:
         trust_request_id: Whether a well-formed inbound id is taken over.
         trust_context: Whether the context that the caller sent is taken in, see
             :func:`ctxkit.extract`. Only where nobody but your own services can call.
+        report_leaks: Whether to log what still holds a request some time after its end, for
+            development and staging; None reads ``CTXKIT_REPORT_LEAKS``, else no.
 
     Raises:
         ConfigurationError: A value cannot be used.
@@ -66,6 +68,7 @@ class WSGIMiddleware:
         request_id_header: str | None = "X-Request-ID",
         trust_request_id: bool = True,
         trust_context: bool = False,
+        report_leaks: bool | None = None,
     ) -> None:
         self.app = app
         self.options: BoundaryOptions = BoundaryOptions.resolve(
@@ -74,6 +77,7 @@ class WSGIMiddleware:
             request_id_header,
             trust_request_id=trust_request_id,
             trust_context=trust_context,
+            report_leaks=report_leaks,
         )
         self._baseline = copy_context()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from _thread import get_ident
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from ctxkit.context._arrival import arrive, depart, is_bare
 from ctxkit.context._hops import HELD_UP
@@ -46,6 +46,13 @@ def carried(
     if is_bare():
         return _enter_bare, [kwargs, args, f, copy_context().run]
     return _enter, [kwargs, args, f, forked_context().run]
+
+
+def carried_in(job: object, argument: object) -> object:
+    """Return the callable that a job of :func:`carried` is about to run, or ``job`` itself."""
+    if job in (_called, _enter, _enter_bare) and isinstance(argument, list) and argument:
+        return cast("list[object]", argument)[2]
+    return job
 
 
 # No local variable may hold any of it, or a traceback would keep it: from Python 3.14 on a pool

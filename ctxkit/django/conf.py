@@ -67,6 +67,14 @@ SETTINGS = (
         "`tracestate`, `baggage`. Only where nobody but your own services can call.",
     ),
     Setting(
+        "REPORT_LEAKS",
+        "report_leaks",
+        "False",
+        "Whether to log, as warnings of the logger `ctxkit`, what still holds a request some "
+        "time after its end. For development and staging. Goes before `CTXKIT_REPORT_LEAKS` in "
+        "the environment.",
+    ),
+    Setting(
         "ADOPT",
         None,
         "[]",
@@ -80,6 +88,7 @@ SETTINGS = (
 
 _ADOPT_FIX = 'Write it like ["package.module.name"].'
 _KEYS = {setting.key: setting for setting in SETTINGS}
+_SWITCHES = frozenset(("TRUST_REQUEST_ID", "TRUST_CONTEXT", "REPORT_LEAKS"))
 _options: BoundaryOptions | None = None
 
 
@@ -162,7 +171,7 @@ def _arguments(declared: Mapping[str, object]) -> dict[str, Any]:
 def _refusal(setting: Setting, value: object) -> list[ConfigurationError]:
     """Return why ``value`` is refused, if it is, in the words of the setting."""
     name = f'CTXKIT["{setting.key}"]'
-    if setting.key in ("TRUST_REQUEST_ID", "TRUST_CONTEXT") and not isinstance(value, bool):
+    if setting.key in _SWITCHES and not isinstance(value, bool):
         return [ConfigurationError(name, f"must be a bool, not {value!r}", "Write True or False.")]
     try:
         if setting.argument is None:

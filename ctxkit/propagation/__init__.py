@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ctxkit.propagation.adoption import adopt as adopt
+    from ctxkit.propagation.leaks import Leak as Leak
+    from ctxkit.propagation.leaks import LeakWatch as LeakWatch
+    from ctxkit.propagation.leaks import find_leaks as find_leaks
+    from ctxkit.propagation.leaks import left_behind as left_behind
     from ctxkit.propagation.pools import ThreadPoolExecutor as ThreadPoolExecutor
     from ctxkit.propagation.processes import InterpreterPoolExecutor as InterpreterPoolExecutor
     from ctxkit.propagation.processes import ProcessPoolExecutor as ProcessPoolExecutor
@@ -33,6 +37,7 @@ else:
         globals(),
         {
             "adoption": ("adopt",),
+            "leaks": ("Leak", "LeakWatch", "find_leaks", "left_behind"),
             "pools": ("ThreadPoolExecutor",),
             "processes": ("InterpreterPoolExecutor", "ProcessPoolExecutor"),
             "tasks": ("create_task", "run_in_executor", "to_thread"),

@@ -42,6 +42,7 @@ def test_options_fall_back_to_the_environment(monkeypatch: pytest.MonkeyPatch) -
         ({"REQUEST_ID_HEADER": "X Request"}, 'CTXKIT["REQUEST_ID_HEADER"]', "'X Request'"),
         ({"TRUST_REQUEST_ID": "no"}, 'CTXKIT["TRUST_REQUEST_ID"]', "Write True or False."),
         ({"TRUST_CONTEXT": "no"}, 'CTXKIT["TRUST_CONTEXT"]', "Write True or False."),
+        ({"REPORT_LEAKS": 1}, 'CTXKIT["REPORT_LEAKS"]', "Write True or False."),
         ({"ADOPT": "package.state"}, 'CTXKIT["ADOPT"]', "must be a list"),
         ({"ADOPT": ["state"]}, 'CTXKIT["ADOPT"]', "'state'"),
         ({"ADOPT": [7]}, 'CTXKIT["ADOPT"]', "7"),
