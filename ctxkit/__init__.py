@@ -14,15 +14,19 @@ if TYPE_CHECKING:
     from ctxkit.boundary import RequestIdFilter as RequestIdFilter
     from ctxkit.boundary import WSGIMiddleware as WSGIMiddleware
     from ctxkit.boundary import flush_before_return as flush_before_return
+    from ctxkit.context import Accessor as Accessor
     from ctxkit.context import Deadline as Deadline
     from ctxkit.context import Frame as Frame
     from ctxkit.context import Key as Key
     from ctxkit.context import Local as Local
     from ctxkit.context import Snapshot as Snapshot
+    from ctxkit.context import ThreadLocalAccessor as ThreadLocalAccessor
     from ctxkit.context import bind as bind
     from ctxkit.context import capture as capture
     from ctxkit.context import current as current
     from ctxkit.context import get as get
+    from ctxkit.context import register_accessor as register_accessor
+    from ctxkit.context import unregister_accessor as unregister_accessor
     from ctxkit.exceptions import AdoptionError as AdoptionError
     from ctxkit.exceptions import ConfigurationError as ConfigurationError
     from ctxkit.exceptions import CtxkitError as CtxkitError
@@ -32,13 +36,24 @@ if TYPE_CHECKING:
     from ctxkit.flushing import Sink as Sink
     from ctxkit.flushing import aflush as aflush
     from ctxkit.flushing import flush as flush
+    from ctxkit.propagation import InterpreterPoolExecutor as InterpreterPoolExecutor
+    from ctxkit.propagation import Leak as Leak
+    from ctxkit.propagation import LeakWatch as LeakWatch
+    from ctxkit.propagation import ProcessPoolExecutor as ProcessPoolExecutor
     from ctxkit.propagation import Thread as Thread
     from ctxkit.propagation import ThreadPoolExecutor as ThreadPoolExecutor
     from ctxkit.propagation import Timer as Timer
     from ctxkit.propagation import adopt as adopt
+    from ctxkit.propagation import aiterate as aiterate
     from ctxkit.propagation import create_task as create_task
+    from ctxkit.propagation import detached as detached
+    from ctxkit.propagation import extract as extract
+    from ctxkit.propagation import find_leaks as find_leaks
+    from ctxkit.propagation import inject as inject
     from ctxkit.propagation import install as install
     from ctxkit.propagation import is_installed as is_installed
+    from ctxkit.propagation import iterate as iterate
+    from ctxkit.propagation import left_behind as left_behind
     from ctxkit.propagation import propagate as propagate
     from ctxkit.propagation import run_in_executor as run_in_executor
     from ctxkit.propagation import to_thread as to_thread
@@ -56,15 +71,19 @@ else:
                 "flush_before_return",
             ),
             "context": (
+                "Accessor",
                 "Deadline",
                 "Frame",
                 "Key",
                 "Local",
                 "Snapshot",
+                "ThreadLocalAccessor",
                 "bind",
                 "capture",
                 "current",
                 "get",
+                "register_accessor",
+                "unregister_accessor",
             ),
             "exceptions": (
                 "AdoptionError",
@@ -75,13 +94,24 @@ else:
             ),
             "flushing": ("FlushReport", "Sink", "aflush", "flush"),
             "propagation": (
+                "InterpreterPoolExecutor",
+                "Leak",
+                "LeakWatch",
+                "ProcessPoolExecutor",
                 "Thread",
                 "ThreadPoolExecutor",
                 "Timer",
                 "adopt",
+                "aiterate",
                 "create_task",
+                "detached",
+                "extract",
+                "find_leaks",
+                "inject",
                 "install",
                 "is_installed",
+                "iterate",
+                "left_behind",
                 "propagate",
                 "run_in_executor",
                 "to_thread",

@@ -1,4 +1,4 @@
-"""The request's id on every log record."""
+"""The request's id, and what else is wanted, on every log record."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from typing import cast
 
 from ctxkit.boundary.crossing import CROSSING
 from ctxkit.context import current
+from ctxkit.propagation.records import stamp
 
 
 class RequestIdFilter(logging.Filter):
     """Set ``record.request_id`` to the id of the request that is being logged.
 
-    Let nothing out and keep nothing back: it only adds the attribute, for a format such as
-    ``"%(levelname)s [%(request_id)s] %(message)s"``. Attach it to handlers: a filter on a
-    logger does not see the records of the loggers below it. ::
+    Let nothing out and keep nothing back: it only adds attributes, for a format such as
+    ``"%(levelname)s [%(request_id)s] %(message)s"``: the id, and the value of each
+    :class:`~ctxkit.Key` that goes to logs (``hops={"thread", "log"}``), if it is bound.
+    Attach it to handlers: a filter on a logger does not see the records of the loggers
+    below it. Where a ``QueueHandler`` hands records to another thread, attach it to that
+    handler: whoever writes them later knows nothing of the request. ::
 
         LOGGING = {
             "version": 1,
@@ -40,10 +44,11 @@ class RequestIdFilter(logging.Filter):
         self.default = default
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Add the id; return what :class:`logging.Filter` decides by the logger's name."""
+        """Add the attributes; return what :class:`logging.Filter` decides by the logger's name."""
         if not hasattr(record, "request_id"):
             found = current().get("request_id") or _id_of(getattr(record, "request", None))
             record.request_id = found or self.default
+        stamp(record)
         return bool(super().filter(record))
 
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from ctxkit.context.accessors import (
+    Accessor,
+    ThreadLocalAccessor,
+    register_accessor,
+    unregister_accessor,
+)
 from ctxkit.context.deadline import Deadline
 from ctxkit.context.frame import NO_FRAME, Frame, Lazy, bind, current, get
 from ctxkit.context.key import MISSING, Key
@@ -12,17 +18,21 @@ from ctxkit.context.stepping import aiterate_in, iterate_in, run_coroutine_in
 __all__ = (
     "MISSING",
     "NO_FRAME",
+    "Accessor",
     "Deadline",
     "Frame",
     "Key",
     "Lazy",
     "Local",
     "Snapshot",
+    "ThreadLocalAccessor",
     "aiterate_in",
     "bind",
     "capture",
     "current",
     "get",
     "iterate_in",
+    "register_accessor",
     "run_coroutine_in",
+    "unregister_accessor",
 )

@@ -8,12 +8,31 @@ that was never imported has left nothing in a context.
 
 from __future__ import annotations
 
+import gc
 import sys
-from contextvars import copy_context
-from typing import Any
+from _thread import allocate_lock, get_ident
+from contextvars import Context, copy_context
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any
+from weakref import ref
 
+from ctxkit.context._hops import HELD_UP
+from ctxkit.context._sifting import sift_values
+
+if TYPE_CHECKING:
+    from contextvars import ContextVar
+
+#: The context variables of asgiref's ``Local`` objects, each under a reference to the object that
+#: has it, which takes it out when it dies. Found once, since looking for them in a context takes
+#: the longer the more variables that has, and noted when made after that.
+_variables: dict[ref[Any], ContextVar[Any]] = {}
+#: The asgiref module they were found for.
+_watched: list[object] = []
 #: The asgiref module whose shape was reported as unknown, so that it is said once.
 _reported: list[object] = []
+_lock = allocate_lock()
+#: The context variable of decimal; found once.
+_arithmetic: list[ContextVar[Any]] = []
 
 
 def rehome() -> None:
@@ -26,14 +45,46 @@ def rehome() -> None:
     local = sys.modules.get("asgiref.local")
     if not hasattr(local, "Local"):  # not imported, or not to the end yet
         return
-    storage = getattr(local, "_Storage", None)
-    move = getattr(local, "_rehome", None)
-    if storage is None or move is None:
-        _report(local)
-        return
-    for variable, value in copy_context().items():
-        if type(value) is storage:
-            variable.set(move(value))
+    if local not in _watched:
+        if not _is_known(local):
+            _report(local)
+            return
+        watch(local)
+    storage: Any = local._Storage  # type: ignore[union-attr]  # noqa: SLF001 - checked
+    here = get_ident()
+    for variable in [*_variables.values()]:
+        value = variable.get(None)
+        if value is not None and value.thread_id != here:
+            variable.set(storage(here, value.data))
+
+
+def _is_known(local: object) -> bool:
+    """Return whether ``asgiref.local`` is made as in asgiref 3.12 and 3.13."""
+    slots = getattr(getattr(local, "_Storage", None), "__slots__", None)
+    return slots == ("thread_id", "data") and hasattr(local, "_CVar")
+
+
+def watch(local: Any) -> None:
+    """Find the context variables of all ``Local`` objects that are and that will be."""
+    kind: Any = local._CVar  # noqa: SLF001 - there is no public way to these
+    made = kind.__init__
+
+    def __init__(self: Any) -> None:  # noqa: N807 - becomes the class's
+        made(self)
+        _note(self)
+
+    with _lock:
+        if local in _watched:
+            return
+        kind.__init__ = update_wrapper(__init__, made)
+        for each in gc.get_referrers(kind):
+            if type(each) is kind:
+                _note(each)
+        _watched.append(local)
+
+
+def _note(holder: Any) -> None:
+    _variables[ref(holder, _variables.pop)] = holder._data  # noqa: SLF001 - as above
 
 
 def depart() -> None:
@@ -52,10 +103,43 @@ def depart() -> None:
 
 def arrive() -> None:
     """Make the current context, a copy from another thread, fit for this thread."""
-    rehome()
-    decimal: Any = sys.modules.get("decimal")
+    if HELD_UP:
+        sift_values()
+    if "asgiref.local" in sys.modules:
+        rehome()
+    decimal = sys.modules.get("decimal")
     if decimal is not None:
-        decimal.setcontext(decimal.getcontext().copy())
+        _part_arithmetic(decimal)
+
+
+def is_bare() -> bool:
+    """Return whether the current context can go to another thread as it is.
+
+    To be asked when it is captured: a library that is imported later has left nothing in it.
+    """
+    modules = sys.modules
+    if "sentry_sdk" in modules or "asgiref.local" in modules or HELD_UP:
+        return False
+    if "decimal" in modules:
+        for variable in _arithmetic or (_found_arithmetic(modules["decimal"])):
+            if variable.get(None) is not None:
+                return False
+    return True
+
+
+def _part_arithmetic(decimal: Any) -> None:
+    """Give the current context its own of decimal's contexts, if it holds one."""
+    for variable in _arithmetic or _found_arithmetic(decimal):
+        value = variable.get(None)
+        if value is not None:
+            variable.set(value.copy())
+
+
+def _found_arithmetic(decimal: Any) -> list[ContextVar[Any]]:
+    # It has no public name, but it is all that an empty context holds after this.
+    if hasattr(decimal, "getcontext"):  # imported to the end
+        _arithmetic[:] = Context().run(lambda: (decimal.getcontext(), *copy_context())[1:])
+    return _arithmetic
 
 
 def _report(local: object) -> None:

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import sys
 from _thread import get_ident
-from contextvars import Context, copy_context
-from functools import partial
-from types import MethodType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, final
+from contextlib import contextmanager
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, final
 
 from ctxkit.context._arrival import arrive, depart
-from ctxkit.context.stepping import aiterate_in, iterate_in, run_coroutine_in
+from ctxkit.context._carriers import Carrier, carrier_class
+from ctxkit.context._current import CURRENT
+from ctxkit.context._hops import HELD_UP
+from ctxkit.context._sifting import copied, copy_values, known, laid, only, sent_to_thread
+from ctxkit.context.accessors import Furnished, any_registered, held, nothing, restored
+from ctxkit.context.errand import forked_context
+from ctxkit.context.frame import NO_FRAME
+from ctxkit.context.key import MISSING, name_of
 from ctxkit.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator, Iterable
+
+    from ctxkit.context.accessors import Held
+    from ctxkit.context.frame import Frame
+    from ctxkit.context.key import Key
+    from ctxkit.context.stepping import Runner
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-# inspect.CO_*; inspect itself would cost an import.
-_GENERATOR, _COROUTINE, _ITERABLE_COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x100, 0x200
 
 
 @final
@@ -31,21 +38,23 @@ class Snapshot:
 
     Context:
         Everything is captured: frames, every ``ContextVar``, Django's language and time
-        zone. Each run gets a copy of its own, so nothing that it sets is seen by the
-        capturer, by another run, or by the next one. On another thread asgiref's values
-        are moved to that thread, Sentry's scopes are forked, and decimal gets a context of
-        its own.
+        zone, what registered accessors hold. Each run gets a copy of its own, so nothing
+        that it sets is seen by the capturer, by another run, or by the next one. On another
+        thread keys that do not go to threads are left out, asgiref's values are moved to
+        that thread, Sentry's scopes are forked, and decimal gets a context of its own.
 
     Safety:
         May be used by several threads at once, as often as you like. It keeps every value
-        of the captured context alive as long as it lives itself.
+        of the captured context alive as long as it lives itself, also when the request
+        that it was captured in is over.
     """
 
-    __slots__ = ("_context", "_thread")
+    __slots__ = ("_context", "_held", "_thread")
 
-    def __init__(self, context: Context, thread: int) -> None:
+    def __init__(self, context: Context, held: Held | None) -> None:
         self._context = context
-        self._thread = thread
+        self._held = held
+        self._thread = get_ident()
 
     def run(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call ``f`` in a copy of the captured context and return what it returns.
@@ -53,7 +62,7 @@ class Snapshot:
         A coroutine or generator function returns at once, as ever; what it returns then
         runs in that copy, step by step.
         """
-        if _carrier_class(f) is Carrier:
+        if carrier_class(f) is Carrier:
             return self.enter().run(f, *args, **kwargs)
         return self.wrap(f)(*args, **kwargs)
 
@@ -67,159 +76,84 @@ class Snapshot:
         Returns:
             A callable of the same kind (``inspect`` says the same of it), equal to ``f``
             and with its name and attributes. If ``f`` was wrapped before, ``f``.
+
+        Raises:
+            ConfigurationError: ``f`` cannot be called.
         """
         if isinstance(f, Carrier):
             return f
-        return _carrier_class(f)(f, self)
+        if not callable(f):
+            raise ConfigurationError(
+                "wrap", f"needs a callable, not {f!r}", "Give it a function, not its result."
+            )
+        return carrier_class(f)(f, self)
 
-    def enter(self) -> Context:
+    @contextmanager
+    def apply(self, *, clear_missing: bool = False) -> Generator[Frame]:
+        """Lay what was captured over the current context for the length of a with-block.
+
+        For code that cannot be handed over as a callable. Of the current context it changes
+        the frame and what registered accessors hold; other variables stay as they are, as a
+        context cannot be left in the middle: to change those too, use :meth:`run`.
+
+        Args:
+            clear_missing: Whether values that were not bound at the capture are gone inside
+                of the block. By default they stay visible.
+
+        Yields:
+            The frame of the block. Leaving it restores what was before, and never raises on
+            its own account.
+        """
+        frame, values = self.frame(), self._held or ()
+        if not clear_missing:
+            frame = CURRENT.get(NO_FRAME).extended(known(frame))
+            values = tuple(each for each in values if each[1] is not MISSING)
+        with restored(values), laid(frame):
+            yield frame
+
+    def frame(self) -> Frame:
+        """Return the captured frame, as it is known on this thread."""
+        frame = self._context.get(CURRENT, NO_FRAME)
+        return frame if get_ident() == self._thread else sent_to_thread(frame)
+
+    def enter(self) -> Runner:
         """Return a copy of the captured context that is fit for this thread."""
         context = self._context.copy()
+        if HELD_UP:
+            context.run(copy_values)
         if get_ident() != self._thread:
             context.run(depart)
             context.run(arrive)
-        return context
+        if self._held is None:
+            return context
+        return Furnished(context, self._held)
 
 
-def capture() -> Snapshot:
+def capture(*, keys: Iterable[str | Key[Any]] | None = None) -> Snapshot:
     """Capture the current context: everything that is visible here and now.
+
+    Args:
+        keys: Capture the values of these keys only, and nothing else whatsoever: no other
+            variable, no deadline, no state of other libraries. Those that are not bound are
+            left out. None captures everything.
 
     Returns:
         A :class:`Snapshot` that does not change when the current context does.
+
+    Raises:
+        ConfigurationError: ``keys`` is a string, or one of them is no name.
     """
-    return Snapshot(forked_context(), get_ident())
+    if keys is not None:
+        return _capture_only(keys)
+    return Snapshot(forked_context(), held() if any_registered() else None)
 
 
-def forked_context() -> Context:
-    """Return a copy of the current context whose Sentry scopes are its own."""
-    context = copy_context()
-    if "sentry_sdk" in sys.modules:
-        context.run(depart)
-    return context
-
-
-class Errand(Generic[R]):
-    """Run a callable once, in the context of the moment the errand was made.
-
-    What a :class:`Snapshot` is for many runs: cheaper, and it lets go of the context and
-    of the callable when it is done, so that nothing which keeps the errand (an idle
-    worker, a finished thread) keeps a request alive.
-    """
-
-    __slots__ = ("_context", "_f", "_thread")
-
-    def __init__(self, f: Callable[..., R]) -> None:
-        self._f: Callable[..., R] | None = f
-        self._context: Context | None = forked_context()
-        self._thread = get_ident()
-
-    def __call__(self, /, *args: Any, **kwargs: Any) -> R:
-        """Run the errand."""
-        # No local variable may hold the context: a traceback would keep it.
-        return self._enter()(self._take(), *args, **kwargs)  # type: ignore[no-any-return]
-
-    def _enter(self) -> Callable[..., Any]:
-        context, self._context = self._context, None
-        if context is None:
-            raise RuntimeError("This errand was run before. It runs once.")
-        if get_ident() != self._thread:
-            context.run(arrive)
-        return context.run
-
-    def _take(self) -> Callable[..., R] | None:
-        f, self._f = self._f, None
-        return f
-
-    def __reduce__(self) -> Any:
+def _capture_only(keys: Iterable[str | Key[Any]]) -> Snapshot:
+    if isinstance(keys, str):
         raise ConfigurationError(
-            "The executor",
-            "runs jobs in another process or interpreter, where a context cannot follow",
-            "Submit the plain function to it, and give what it needs as arguments.",
+            "keys=", f"must be a collection of keys, not {keys!r}", f"Write [{keys!r}]."
         )
-
-
-class Carrier:
-    """Stand for a callable and run it in a snapshot. Made by :meth:`Snapshot.wrap`."""
-
-    __slots__ = ("__dict__", "__weakref__", "__wrapped__", "_snapshot")
-
-    def __init__(self, f: Callable[..., Any], snapshot: Snapshot) -> None:
-        self.__wrapped__: Callable[..., Any] = f
-        self._snapshot = snapshot
-        self.__module__ = getattr(f, "__module__", __name__)
-        self.__doc__ = getattr(f, "__doc__", None)
-
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Call what is wrapped in a copy of the snapshot's context."""
-        return self._snapshot.enter().run(self.__wrapped__, *args, **kwargs)
-
-    def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return self if instance is None else MethodType(self, instance)
-
-    def __getattr__(self, name: str) -> Any:
-        # __name__, __code__ (by which inspect tells the kind), marks of frameworks. But
-        # whoever takes a bound method apart (Django's signals do) would lose the snapshot.
-        if name in {"__self__", "__func__"}:
-            raise AttributeError(name)
-        return getattr(self.__wrapped__, name)
-
-    def __eq__(self, other: object) -> bool:
-        # So that remove_done_callback(f) and atexit.unregister(f) find what was wrapped.
-        if isinstance(other, Carrier):
-            other = other.__wrapped__
-        return bool(self.__wrapped__ == other)
-
-    def __hash__(self) -> int:
-        return hash(self.__wrapped__)
-
-    def __repr__(self) -> str:
-        return f"<{self.__wrapped__!r} in a snapshot>"
-
-
-class _CoroutineCarrier(Carrier):
-    def __init__(self, f: Callable[..., Any], snapshot: Snapshot) -> None:
-        super().__init__(f, snapshot)
-        # An object with an async __call__ has no code of its own for inspect to look at.
-        inspect: Any = sys.modules.get("inspect")
-        asyncio: Any = sys.modules.get("asyncio.coroutines")
-        if hasattr(inspect, "markcoroutinefunction"):
-            inspect.markcoroutinefunction(self)
-        elif hasattr(asyncio, "_is_coroutine"):  # Python 3.11
-            self._is_coroutine = asyncio._is_coroutine  # noqa: SLF001 - as asgiref marks
-
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        context = self._snapshot.enter()
-        return run_coroutine_in(context, context.run(self.__wrapped__, *args, **kwargs))
-
-
-class _GeneratorCarrier(Carrier):
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        context = self._snapshot.enter()
-        return iterate_in(context, context.run(self.__wrapped__, *args, **kwargs))
-
-
-class _AsyncGeneratorCarrier(Carrier):
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        context = self._snapshot.enter()
-        return aiterate_in(context, context.run(self.__wrapped__, *args, **kwargs))
-
-
-def _carrier_class(f: Any) -> type[Carrier]:
-    if isinstance(f, type):
-        return Carrier
-    while isinstance(f, (MethodType, partial)):
-        f = f.__func__ if isinstance(f, MethodType) else f.func
-    code = getattr(f, "__code__", None) or getattr(type(f).__call__, "__code__", None)
-    flags: int = getattr(code, "co_flags", 0)
-    if flags & _ASYNC_GENERATOR:
-        return _AsyncGeneratorCarrier
-    if flags & (_COROUTINE | _ITERABLE_COROUTINE) or _is_marked(f):
-        return _CoroutineCarrier
-    return _GeneratorCarrier if flags & _GENERATOR else Carrier
-
-
-def _is_marked(f: object) -> bool:
-    """Tell whether ``f`` is a plain function declared to return an awaitable."""
-    # inspect.markcoroutinefunction sets the first, asgiref on Python 3.11 the second.
-    marks = (getattr(f, "_is_coroutine_marker", None), getattr(f, "_is_coroutine", None))
-    return marks != (None, None)
+    frame = CURRENT.get(NO_FRAME)
+    context = Context()
+    context.run(CURRENT.set, copied(only(frame, {name_of(key) for key in keys})))
+    return Snapshot(context, nothing() if any_registered() else None)

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
     from contextvars import Context
 
+    from ctxkit.context.accessors import Furnished
+
+    Runner = Context | Furnished
+
 T = TypeVar("T")
 S = TypeVar("S")
 
@@ -29,7 +33,7 @@ class _Stepper:
 
     __slots__ = ("_context", "thread")
 
-    def __init__(self, context: Context, thread: int | None = None) -> None:
+    def __init__(self, context: Runner, thread: int | None = None) -> None:
         self._context = context
         self.thread: int = thread or get_ident()
 
@@ -46,7 +50,7 @@ class SteppedCoroutine(_Stepper, Coroutine[Any, Any, T]):
 
     __slots__ = ("__weakref__", "_inner", "_send")
 
-    def __init__(self, context: Context, inner: Any, thread: int | None = None) -> None:
+    def __init__(self, context: Runner, inner: Any, thread: int | None = None) -> None:
         super().__init__(context, thread)
         self._inner = inner
         self._send: Callable[[Any], Any] = inner.send
@@ -90,7 +94,7 @@ class SteppedIterator(_Stepper, Generator[T, S, Any]):
 
     __slots__ = ("__weakref__", "_close", "_inner")
 
-    def __init__(self, context: Context, iterable: Iterable[T]) -> None:
+    def __init__(self, context: Runner, iterable: Iterable[T]) -> None:
         super().__init__(context)
         self._close: Callable[[], None] | None = getattr(iterable, "close", None)
         self._inner: Any = context.run(iter, iterable)
@@ -122,7 +126,7 @@ class SteppedIterator(_Stepper, Generator[T, S, Any]):
             return
 
 
-def run_coroutine_in(context: Context, coro: Awaitable[T]) -> Coroutine[Any, Any, T]:
+def run_coroutine_in(context: Runner, coro: Awaitable[T]) -> Coroutine[Any, Any, T]:
     """Return ``coro`` as a coroutine each of whose steps runs in ``context``.
 
     Args:
@@ -146,7 +150,7 @@ async def _await(awaitable: Awaitable[T]) -> T:
     return await awaitable
 
 
-def iterate_in(context: Context, iterable: Iterable[T]) -> SteppedIterator[T, Any]:
+def iterate_in(context: Runner, iterable: Iterable[T]) -> SteppedIterator[T, Any]:
     """Return an iterator over ``iterable`` each of whose steps runs in ``context``.
 
     It has ``send``, ``throw`` and ``close``; ``close`` calls that of ``iterable`` in the
@@ -155,7 +159,7 @@ def iterate_in(context: Context, iterable: Iterable[T]) -> SteppedIterator[T, An
     return SteppedIterator(context, iterable)
 
 
-async def aiterate_in(context: Context, iterable: AsyncIterable[T]) -> AsyncGenerator[T, Any]:
+async def aiterate_in(context: Runner, iterable: AsyncIterable[T]) -> AsyncGenerator[T, Any]:
     """Iterate over ``iterable`` with each of its steps in ``context``.
 
     Closing the generator closes ``iterable`` in the context too (``aclose``, if it has

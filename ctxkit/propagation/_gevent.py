@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 import gevent  # type: ignore[import-untyped]  # pyright: ignore[reportMissingModuleSource]
 
 from ctxkit.context._arrival import arrive
-from ctxkit.context.snapshot import forked_context
+from ctxkit.context.accessors import any_registered, held, restored
+from ctxkit.context.errand import forked_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from ctxkit.context.accessors import Held
 
 
 def put_on() -> None:
@@ -29,13 +32,15 @@ def _give_context(greenlet: Any) -> None:
         greenlet.gr_context = forked_context()
         # Its identity is its own where gevent patched threading: values have to be told.
         # gevent forgets _run once it ran.
-        greenlet._run = _arriving(greenlet._run)  # noqa: SLF001 - documented for subclasses
+        values = held() if any_registered() else ()
+        greenlet._run = _arriving(greenlet._run, values)  # noqa: SLF001 - documented for subclasses
 
 
-def _arriving(run: Callable[..., Any]) -> Callable[..., Any]:
+def _arriving(run: Callable[..., Any], values: Held) -> Callable[..., Any]:
     @wraps(run)
     def arriving(*args: Any, **kwargs: Any) -> Any:
         arrive()
-        return run(*args, **kwargs)
+        with restored(values):
+            return run(*args, **kwargs)
 
     return arriving

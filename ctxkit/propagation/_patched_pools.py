@@ -1,4 +1,4 @@
-"""Every job of a pool runs in the context of whoever submitted it. Private.
+"""Every job of a pool runs in the context of whoever submitted it; records know theirs. Private.
 
 One function for each patch: given the original and the patch, it returns what takes the
 original's place. Signatures stay what they were.
@@ -11,8 +11,10 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from ctxkit.context import capture
-from ctxkit.context.snapshot import Errand, forked_context
+from ctxkit.context.errand import Errand, carried, forked_context, is_carried
 from ctxkit.context.stepping import iterate_in
+from ctxkit.propagation.parcels import Parcel
+from ctxkit.propagation.records import stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,11 +29,12 @@ def make_submit(original: Function, patch: Patch) -> Function:
     """Replace ``ThreadPoolExecutor.submit``."""
 
     def submit(self: Executor, fn: Function, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        if not patch.active or isinstance(fn, Errand):
+        if not patch.active or is_carried(fn):
             return original(self, fn, *args, **kwargs)  # type: ignore[no-any-return]
-        job = _parcel(fn) if _is_interpreter_pool(self) else Errand(fn)
+        if _is_interpreter_pool(self):
+            return _submit_elsewhere(original, self, fn, *args, **kwargs)
         # In an empty context, since submit may start a worker, which keeps what it finds.
-        future: Future[Any] = Context().run(original, self, job, *args, **kwargs)
+        future: Future[Any] = Context().run(original, self, *carried(fn, args, kwargs))
         return future
 
     return submit
@@ -43,11 +46,18 @@ def make_submit_to_process(original: Function, patch: Patch) -> Function:
     def submit(self: Executor, fn: Function, /, *args: Any, **kwargs: Any) -> Future[Any]:
         if not patch.active:
             return original(self, fn, *args, **kwargs)  # type: ignore[no-any-return]
-        # In an empty context, which is what a worker that is forked here gets for life.
-        future: Future[Any] = Context().run(original, self, _parcel(fn), *args, **kwargs)
-        return future
+        return _submit_elsewhere(original, self, fn, *args, **kwargs)
 
     return submit
+
+
+def _submit_elsewhere(
+    original: Function, executor: Executor, fn: Function, /, *args: Any, **kwargs: Any
+) -> Future[Any]:
+    job = fn if isinstance(fn, Parcel) else Parcel(fn)
+    # In an empty context, which is what a worker that is forked here gets for life.
+    future: Future[Any] = Context().run(original, executor, job, *args, **kwargs)
+    return future
 
 
 def make_map(original: Function, patch: Patch) -> Function:
@@ -151,6 +161,18 @@ def make_to_thread(original: Function, patch: Patch) -> Function:
     return to_thread
 
 
+def make_make_record(original: Function, patch: Patch) -> Function:
+    """Replace ``logging.Logger.makeRecord``."""
+
+    def makeRecord(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N802 - as it is called
+        record = original(self, *args, **kwargs)
+        if patch.active:
+            stamp(record)
+        return record
+
+    return makeRecord
+
+
 def _errand(callback: Function | None) -> Function | None:
     return None if callback is None else Errand(callback)
 
@@ -158,8 +180,3 @@ def _errand(callback: Function | None) -> Function | None:
 def _is_interpreter_pool(executor: object) -> bool:
     module: Any = sys.modules.get("concurrent.futures.interpreter")
     return module is not None and isinstance(executor, module.InterpreterPoolExecutor)
-
-
-def _parcel(job: Function) -> Function:
-    """Return ``job`` as it travels to another process or interpreter: alone, as ever."""
-    return job

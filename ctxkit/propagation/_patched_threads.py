@@ -8,7 +8,7 @@ import threading
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-from ctxkit.context.snapshot import Errand
+from ctxkit.context.errand import Errand
 from ctxkit.propagation._infrastructure import Judge
 from ctxkit.propagation._isolation import isolated_context
 from ctxkit.propagation._patching import Patch, innermost, layers

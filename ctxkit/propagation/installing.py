@@ -26,6 +26,7 @@ _REPLACED: dict[str, list[tuple[str, str, Callable[..., Any]]]] = {
         ("ProcessPoolExecutor", "submit", pools.make_submit_to_process),
     ],
     "concurrent.futures.thread": [("ThreadPoolExecutor", "submit", pools.make_submit)],
+    "logging": [("Logger", "makeRecord", pools.make_make_record)],
     "multiprocessing.pool": [
         ("ThreadPool", "apply_async", pools.make_apply_async),
         ("ThreadPool", "imap", pools.make_imap),
@@ -53,7 +54,8 @@ def install(
     ctxkit's carriers do: ``threading.Thread`` and whatever derives from it, ``Timer``
     above all; ``concurrent.futures.ThreadPoolExecutor``, and so ``loop.run_in_executor``;
     ``Future.add_done_callback`` of such pools; ``multiprocessing.pool.ThreadPool``;
-    ``asyncio.to_thread``.
+    ``asyncio.to_thread``. Pools of processes and interpreters carry what keys declare, and
+    ``logging`` sets the keys that go to logs on each record when it is made.
 
     Args:
         exclude: Threads that serve everybody, and start with an empty context, in addition
@@ -74,9 +76,8 @@ def install(
         what is documented as local to them: decimal's arithmetic, and asgiref's ``Local``
         values but for Django's language, time zone, urlconf and script prefix. Workers of pools
         and the threads of loggers, exporters and servers start empty, whoever starts them,
-        also with ``-X thread_inherit_context=1`` and on free-threaded Python. Jobs for
-        other processes and interpreters go alone, and workers that are forked for them
-        start empty.
+        also with ``-X thread_inherit_context=1`` and on free-threaded Python. Jobs
+        for other processes and interpreters run in an empty context with what keys declare.
 
     Safety:
         From any thread, any number of times; the arguments of the last call hold. Modules

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from contextvars import Context
 from functools import partial
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ctxkit.context.snapshot import Errand, forked_context
-from ctxkit.exceptions import ConfigurationError
+from ctxkit.context.errand import Errand, forked_context
+from ctxkit.propagation.parcels import Parcel, is_elsewhere
+from ctxkit.propagation.pools import carries
+from ctxkit.propagation.writeback import Returning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable
     from concurrent.futures import Executor
+    from contextvars import ContextVar
 
-P = ParamSpec("P")
+    from ctxkit.context import Key
+
 T = TypeVar("T")
 
 
@@ -44,20 +47,54 @@ def create_task(
     return task
 
 
-def to_thread(f: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
+def to_thread(
+    f: Callable[..., T],
+    /,
+    *args: Any,
+    writeback: Iterable[Key[Any] | ContextVar[Any]] = (),
+    **kwargs: Any,
+) -> Coroutine[Any, Any, T]:
     """Run ``f(*args, **kwargs)`` in the loop's thread pool; await the result.
 
     Takes the place of :func:`asyncio.to_thread`, which loses Django's language and time
     zone, and lets the thread write to the Sentry scope of its parent.
 
+    Args:
+        f: What to run.
+        args: Its arguments.
+        writeback: Keys and context variables whose values come back: what ``f`` has set
+            (:meth:`ctxkit.Key.set`) is set where the result is awaited, also if ``f``
+            raised. Not if the awaiting was cancelled. A value that was set here meanwhile
+            is kept, with a ``RuntimeWarning``. Values are told apart by identity.
+        kwargs: Its keyword arguments.
+
+    Raises:
+        ConfigurationError: ``writeback`` holds something else.
+
     Context:
-        Captured at the call, not when it is awaited. What ``f`` sets stays in its thread.
+        Captured at the call, not when it is awaited. What ``f`` sets stays in its thread,
+        but for ``writeback``.
     """
-    return _in_default_pool(partial(Errand(f), *args, **kwargs))
+    if not writeback:
+        return _in_default_pool(partial(Errand(f), *args, **kwargs))
+    returning = Returning(writeback)
+    return _written_back(partial(Errand(returning.watched(f)), *args, **kwargs), returning)
 
 
 async def _in_default_pool(job: Callable[[], T]) -> T:
     return await _hand_over(None, job)
+
+
+async def _written_back(job: Callable[[], T], returning: Returning) -> T:
+    try:
+        result = await _hand_over(None, job)
+    except asyncio.CancelledError:  # the thread may still be at it
+        raise
+    except BaseException:
+        returning.write()
+        raise
+    returning.write()
+    return result
 
 
 def run_in_executor(
@@ -68,38 +105,25 @@ def run_in_executor(
     Takes the place of ``loop.run_in_executor``, which carries no context at all.
 
     Args:
-        executor: A pool of threads, or None for the loop's own.
+        executor: A pool of threads, or None for the loop's own; of a pool of processes or
+            interpreters, jobs get what keys declare, as with
+            :class:`ctxkit.ProcessPoolExecutor`.
         f: What to run.
         args: Its arguments.
 
     Raises:
-        ConfigurationError: ``executor`` runs its jobs in another process or interpreter. A
-            context cannot follow there.
+        ConfigurationError: The value of a key that goes to processes cannot be written down.
 
     Context:
         Captured at the call. What ``f`` sets stays in its thread.
     """
-    _check_same_process(executor)
-    return _hand_over(executor, Errand(f), *args)
+    if carries(executor):
+        return asyncio.get_running_loop().run_in_executor(executor, f, *args)
+    job: Callable[..., T] = Parcel(f) if is_elsewhere(executor) else Errand(f)
+    return _hand_over(executor, job, *args)
 
 
 def _hand_over(executor: Executor | None, job: Callable[..., T], *args: Any) -> asyncio.Future[T]:
     # In an empty context: the pool may start a worker, see pools.py.
     loop = asyncio.get_running_loop()
     return Context().run(loop.run_in_executor, executor, job, *args)
-
-
-def _check_same_process(executor: object) -> None:
-    # Only modules that are loaded can have made the executor.
-    for module, name in (
-        ("concurrent.futures.process", "ProcessPoolExecutor"),
-        ("concurrent.futures.interpreter", "InterpreterPoolExecutor"),
-    ):
-        kind = getattr(sys.modules.get(module), name, None)
-        if kind is not None and isinstance(executor, kind):
-            raise ConfigurationError(
-                "run_in_executor",
-                f"was given a {name}, whose jobs run where a context cannot follow",
-                "Call loop.run_in_executor(executor, f, ...) itself, and give f what it needs "
-                "as arguments.",
-            )

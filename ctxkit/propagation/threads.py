@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
-from ctxkit.context.snapshot import Errand
+from ctxkit.context.errand import Errand
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextvars import Context
 
 
@@ -24,8 +26,9 @@ class Thread(threading.Thread):
 
     Context:
         Captured at :meth:`start`. What the thread sets is its own. Django's language and
-        time zone follow; Sentry's scopes are forked. A ``context=`` of the caller's
-        choice (Python 3.14) goes before all that.
+        time zone follow; Sentry's scopes are forked. If ``run`` raises,
+        :func:`threading.excepthook` is called in the thread's context too. A ``context=``
+        of the caller's choice (Python 3.14) goes before all that.
 
     Safety:
         The context is released when ``run`` returns, however long the object lives.
@@ -35,8 +38,8 @@ class Thread(threading.Thread):
 
     def start(self) -> None:
         """Capture the current context and start the thread in it."""
-        if self.ident is None and not (_TAKES_CONTEXT and self._context is not None):
-            vars(self)["run"] = _Run(self.run)
+        if not (_TAKES_CONTEXT and self._context is not None):
+            equip(self)
         super().start()
 
 
@@ -47,9 +50,43 @@ class Timer(Thread, threading.Timer):
     """
 
 
+def equip(thread: threading.Thread) -> None:
+    """Make ``thread``, which was not started yet, run in a copy of the current context."""
+    if thread.ident is None and type(vars(thread).get("run")) is not _Run:
+        vars(thread)["run"] = _Run(thread)
+
+
 class _Run(Errand[None]):
-    __slots__ = ()
+    """Stand for the ``run`` of one thread."""
+
+    __slots__ = ("_thread_object",)
+
+    def __init__(self, thread: threading.Thread) -> None:
+        super().__init__(thread.run)
+        self._thread_object = ref(thread)  # which holds us
 
     def __call__(self, /, *_: Any) -> None:
         # Sentry calls a run() that sits on the instance with the thread as an argument.
-        super().__call__()
+        run = self._enter()
+        try:
+            run(self._take())
+        except BaseException:
+            thread = self._thread_object()
+            if thread is threading.current_thread():
+                _report_in(run, thread)
+            raise
+        finally:
+            del run  # a traceback would keep it
+
+
+def _report_in(run: Callable[..., Any], thread: Any) -> None:
+    """Have ``threading.excepthook`` called in the context in which the thread ran."""
+    hook = getattr(thread, "_invoke_excepthook", None)
+    if hook is None:
+        return  # a Python that calls it by another name: then outside, as without us
+
+    def invoke(thread: Any) -> None:
+        thread._invoke_excepthook = hook  # noqa: SLF001 - set by Thread.__init__, read once
+        run(hook, thread)
+
+    thread._invoke_excepthook = invoke  # noqa: SLF001 - as above

@@ -9,8 +9,9 @@ import sys
 import ctxkit
 
 BUDGET = 15  # modules
-# Of the standard library, and not in sys.stdlib_module_names: written at build time.
-_UNLISTED = {"_missing_stdlib_info"}
+# Of the standard library, and not in sys.stdlib_module_names: written at build time, and the name
+# that multiprocessing gives to the main module.
+_UNLISTED = {"_missing_stdlib_info", "__mp_main__"}
 FORBIDDEN = {"asyncio", "dataclasses", "inspect", "json", "logging"}
 
 # -I: neither the user's site nor PYTHON* variables; -X importtime would import nothing else,

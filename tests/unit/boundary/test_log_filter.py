@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import logging
+import queue
+from logging.handlers import QueueHandler
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from helpers.follow import in_plain_thread
 from helpers.wsgi import Exchange
 
 import ctxkit
+from ctxkit import Key, RequestIdFilter, bind
 from ctxkit.boundary import WSGIMiddleware
 
 
@@ -57,3 +61,27 @@ def test_record_with_a_request_gets_the_id_of_its_crossing(attribute: str) -> No
 def test_filter_by_name_still_filters() -> None:
     assert ctxkit.RequestIdFilter("a").filter(record())
     assert not ctxkit.RequestIdFilter("z").filter(record())
+
+
+def test_filter_sets_keys_that_go_to_logs_and_overwrites_nothing() -> None:
+    key = Key[str]("tenant_in_logs", hops={"log"})
+    other = Key[str]("name", hops={"log"})  # a record has one of its own
+    made = logging.makeLogRecord({"name": "shop"})
+    with bind({key: "acme", other: "bound"}, user="alice"):
+        RequestIdFilter().filter(made)
+    with bind({key: "later"}):
+        RequestIdFilter().filter(made)
+    assert vars(made)["tenant_in_logs"] == "acme"
+    assert made.name == "shop"
+    assert "user" not in vars(made)
+
+
+def test_filter_on_a_queue_handler_stamps_before_the_record_changes_threads() -> None:
+    Key[str]("tenant_in_queue", hops={"log"})
+    records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    handler = QueueHandler(records)
+    handler.addFilter(RequestIdFilter())
+    with bind(tenant_in_queue="acme", request_id="abc"):
+        handler.handle(logging.makeLogRecord({"msg": "hello"}))
+    made: Any = in_plain_thread(records.get, True, 10)  # noqa: FBT003 - it has no other names
+    assert (made.tenant_in_queue, made.request_id) == ("acme", "abc")

@@ -16,9 +16,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from helpers.follow import in_plain_thread
 
-from ctxkit import ConfigurationError, Snapshot, bind, capture, get
+from ctxkit import (
+    ConfigurationError,
+    Key,
+    KeyNotBoundError,
+    Snapshot,
+    bind,
+    capture,
+    current,
+    get,
+)
 from ctxkit.context import _arrival
-from ctxkit.context.snapshot import Errand
+from ctxkit.context.errand import Errand
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -364,3 +373,83 @@ def test_asgiref_that_is_being_imported_is_not_reported(strange_asgiref: Any) ->
 def test_capture_in_an_empty_context_runs_in_an_empty_context() -> None:
     snapshot = Context().run(capture)
     assert _with_var("current", snapshot.run, VAR.get) == "unset"
+
+
+def test_variables_of_asgiref_are_known_whenever_they_were_made() -> None:
+    asgiref_local = pytest.importorskip("asgiref.local")
+    early = asgiref_local.Local()
+    early.name = "early"
+    in_plain_thread(capture().run, int)  # they are looked for once, now at the latest
+    late = asgiref_local.Local()
+    late.name = "late"
+    assert in_plain_thread(capture().run, lambda: (early.name, late.name)) == ("early", "late")
+
+
+def test_variables_of_dead_asgiref_locals_are_let_go() -> None:
+    local = pytest.importorskip("asgiref.local").Local()
+    local.name = "value"
+    in_plain_thread(capture().run, int)
+    before = len(_arrival._variables)
+    del local
+    gc.collect()
+    assert len(_arrival._variables) < before or not before  # none: asgiref before 3.12
+
+
+def test_capture_of_keys_holds_these_and_nothing_else() -> None:
+    tenant = Key[str]("tenant")
+
+    def seen() -> tuple[object, ...]:
+        return dict(current()), VAR.get(), current().deadline
+
+    with bind({tenant: "acme"}, user="alice", secret="no"):
+        VAR.set("set")
+        snapshot = capture(keys=[tenant, "user", "absent"])
+        VAR.set("unset")
+    with bind(other="here"):
+        assert snapshot.run(seen) == ({"tenant": "acme", "user": "alice"}, "unset", None)
+        assert in_plain_thread(snapshot.run, seen)[0] == {"tenant": "acme", "user": "alice"}
+    assert capture(keys=()).run(seen) == ({}, "unset", None)
+
+
+@pytest.mark.parametrize("keys", ["tenant", ["not a name"], [7]])
+def test_capture_of_what_is_no_key_is_refused(keys: Any) -> None:
+    with pytest.raises(ConfigurationError):
+        capture(keys=keys)
+
+
+def test_apply_lays_the_captured_values_over_the_current_ones() -> None:
+    with bind(tenant="acme", user="alice"):
+        snapshot = capture()
+    with bind(user="bob", role="admin"):
+        with snapshot.apply() as frame:
+            assert dict(frame) == {"tenant": "acme", "user": "alice", "role": "admin"}
+            assert current() is frame
+        assert dict(current()) == {"user": "bob", "role": "admin"}
+        with pytest.raises(KeyNotBoundError), snapshot.apply(clear_missing=True) as frame:
+            frame["role"]
+        assert dict(current()) == {"user": "bob", "role": "admin"}
+    assert dict(current()) == {}
+
+
+def test_apply_left_in_another_context_restores_there_and_never_raises() -> None:
+    with bind(tenant="acme"):
+        snapshot = capture()
+    block = snapshot.apply()
+    inside, outside = copy_context(), copy_context()
+    inside.run(block.__enter__)
+    outside.run(block.__exit__, None, None, None)
+    assert outside.run(get, "tenant") is None
+    assert inside.run(get, "tenant") == "acme"
+
+
+def test_apply_on_another_thread_leaves_out_what_does_not_go_to_threads() -> None:
+    key = Key[str]("stays_on_its_thread", hops=())
+
+    def applied() -> dict[str, object]:
+        with snapshot.apply() as frame:
+            return dict(frame)
+
+    with bind({key: "here"}, tenant="acme"):
+        snapshot = capture()
+    assert applied() == {"stays_on_its_thread": "here", "tenant": "acme"}
+    assert in_plain_thread(applied) == {"tenant": "acme"}

@@ -9,6 +9,7 @@ import weakref
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context, ContextVar, copy_context
 from functools import partial, wraps
+from logging import Logger, getLogger
 from multiprocessing.dummy import Process as DummyProcess
 from multiprocessing.pool import ThreadPool
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,7 +18,7 @@ import pytest
 from helpers.follow import run_script
 
 import ctxkit
-from ctxkit import bind, get
+from ctxkit import Key, bind, get
 from ctxkit.exceptions import ConfigurationError
 from ctxkit.propagation import installing
 from ctxkit.propagation._infrastructure import Judge
@@ -38,6 +39,7 @@ PLACES = {
     "starmap_async": (ThreadPool, "starmap_async"),
     "imap": (ThreadPool, "imap"),
     "imap_unordered": (ThreadPool, "imap_unordered"),
+    "makeRecord": (Logger, "makeRecord"),
     "to_thread": (asyncio, "to_thread"),
     "threads.to_thread": (asyncio.threads, "to_thread"),
 }
@@ -480,17 +482,22 @@ from contextvars import ContextVar
 from concurrent.futures import ProcessPoolExecutor
 import ctxkit
 VAR = ContextVar("var", default="unset")
+TENANT = ctxkit.Key("tenant", hops={"process"})
 
-def look():
-    return VAR.get()
+def look(*_):
+    seen = VAR.get(), dict(ctxkit.current())
+    VAR.set("left by a job")
+    return seen
 
 if __name__ == "__main__":
     ctxkit.install()
     VAR.set("alice")
+    TENANT.set("acme")
     context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        assert pool.submit(look).result() == "unset"
-        assert list(pool.map(abs, [-1])) == [1]
+    for kind in (ProcessPoolExecutor, ctxkit.ProcessPoolExecutor):
+        with ctxkit.bind(private="stays"), kind(1, mp_context=context) as pool:
+            assert pool.submit(look).result() == ("unset", {"tenant": "acme"})
+            assert list(pool.map(look, [1])) == [("unset", {"tenant": "acme"})]
     if sys.version_info >= (3, 14):
         from concurrent.futures import InterpreterPoolExecutor
         with InterpreterPoolExecutor(1) as pool:
@@ -500,8 +507,19 @@ if __name__ == "__main__":
 """
 
 
-def test_jobs_for_elsewhere_go_alone_and_their_workers_start_empty() -> None:
+def test_jobs_for_elsewhere_run_with_what_keys_declare_and_nothing_else() -> None:
     assert run_script(ELSEWHERE) == "ok\n"
+
+
+def test_record_is_stamped_where_it_is_made(caplog: pytest.LogCaptureFixture) -> None:
+    Key[str]("tenant_of_record", hops={"log"})
+    with bind(tenant_of_record="acme"):
+        getLogger("test").warning("stamped")
+        getLogger("test").warning("given", extra={"tenant_of_record": "by hand"})
+    getLogger("test").warning("outside")
+    stamped, given, outside = map(vars, caplog.records)
+    assert (stamped["tenant_of_record"], given["tenant_of_record"]) == ("acme", "by hand")
+    assert "tenant_of_record" not in outside
 
 
 # What belongs to nobody

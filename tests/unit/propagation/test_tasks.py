@@ -3,10 +3,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import multiprocessing
 import sys
 import threading
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures import ThreadPoolExecutor as PlainExecutor
 from contextvars import Context, ContextVar
 from typing import Any
@@ -14,7 +12,7 @@ from typing import Any
 import pytest
 
 import ctxkit
-from ctxkit import ConfigurationError, bind, create_task, get, run_in_executor, to_thread
+from ctxkit import bind, create_task, get, run_in_executor, to_thread
 
 VAR: ContextVar[str] = ContextVar("var", default="unset")
 
@@ -93,27 +91,12 @@ def test_workers_of_the_loops_own_pool_start_empty(monkeypatch: pytest.MonkeyPat
     assert len(contexts) >= 2
 
 
-def test_run_in_executor_with_processes_says_what_to_do() -> None:
+def test_run_in_executor_leaves_it_to_a_pool_that_carries_by_itself() -> None:
     async def main() -> None:
-        with (
-            ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
-            pytest.raises(ConfigurationError, match=r"ProcessPoolExecutor.*loop\.run_in_executor"),
-        ):
-            run_in_executor(pool, get, "tenant")
-
-    asyncio.run(main())
-
-
-@pytest.mark.skipif(sys.version_info < (3, 14), reason="the executor came with Python 3.14")
-def test_run_in_executor_with_interpreters_says_what_to_do() -> None:
-    from concurrent.futures import InterpreterPoolExecutor  # noqa: PLC0415 - not in 3.13
-
-    async def main() -> None:
-        with (
-            InterpreterPoolExecutor(1) as pool,
-            pytest.raises(ConfigurationError, match="InterpreterPoolExecutor"),
-        ):
-            run_in_executor(pool, get, "tenant")
+        with ctxkit.ThreadPoolExecutor(1) as pool:
+            with bind(tenant="acme"):
+                future = run_in_executor(pool, get, "tenant")
+            assert await future == "acme"
 
     asyncio.run(main())
 

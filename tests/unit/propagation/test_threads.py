@@ -5,12 +5,15 @@ import sys
 import threading
 import weakref
 from contextvars import Context, ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from helpers.follow import run_script
 
 from ctxkit import Thread, Timer, bind, get
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 VAR: ContextVar[str] = ContextVar("var", default="unset")
 
@@ -155,3 +158,39 @@ def test_timer_cancelled_does_not_run_and_lets_go() -> None:
 def test_importing_threads_does_not_import_asyncio() -> None:
     script = "import sys, ctxkit; ctxkit.Thread; print('asyncio' in sys.modules)"
     assert run_script(script).strip() == "False"
+
+
+class Failing(Thread):
+    def run(self) -> None:
+        raise LookupError
+
+
+def _fail() -> None:
+    raise LookupError
+
+
+@pytest.mark.parametrize(
+    "make",
+    [Failing, lambda: Thread(target=_fail), lambda: Timer(0, _fail)],
+    ids=["subclass", "Thread", "Timer"],
+)
+def test_excepthook_is_called_in_the_context_of_the_thread(
+    make: Callable[[], Thread], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[object, object, object]] = []
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        seen.append((args.exc_type, args.thread, get("tenant")))
+
+    monkeypatch.setattr(threading, "excepthook", hook)
+    thread = make()
+    with bind(tenant="acme"):
+        thread.start()
+    _finished(thread)
+    assert seen == [(LookupError, thread, "acme")]
+
+
+def test_run_that_is_called_in_the_thread_of_the_caller_only_raises() -> None:
+    thread = Thread(target=_fail)
+    with pytest.raises(LookupError):
+        thread.run()
