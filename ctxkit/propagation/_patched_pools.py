@@ -54,7 +54,7 @@ def make_submit_to_process(original: Function, patch: Patch) -> Function:
 def _submit_elsewhere(
     original: Function, executor: Executor, fn: Function, /, *args: Any, **kwargs: Any
 ) -> Future[Any]:
-    job = fn if isinstance(fn, Parcel) else Parcel(fn)
+    job: Function = Parcel(fn) if type(fn) is not Parcel else fn
     # In an empty context, which is what a worker that is forked here gets for life.
     future: Future[Any] = Context().run(original, executor, job, *args, **kwargs)
     return future

@@ -32,7 +32,7 @@ class Patch:
     ) -> None:
         self.active = False
         self.placed: Any = None
-        self._owner = owner
+        self.owner = owner
         self._name = name
         self._make = make
         self._also = also
@@ -51,10 +51,10 @@ class Patch:
         if any(layer is self.placed for layer in layers(top)):
             return
         self._original = top
-        self._was_inherited = self._name not in vars(self._owner)
+        self._was_inherited = self._name not in vars(self.owner)
         # To be called it is looked up, as wrapt's functions want it; put back as it was found.
-        self.placed = update_wrapper(self._make(getattr(self._owner, self._name), self), top)
-        setattr(self._owner, self._name, self.placed)
+        self.placed = update_wrapper(self._make(getattr(self.owner, self._name), self), top)
+        setattr(self.owner, self._name, self.placed)
         self._echo(top, self.placed)
 
     def take_off(self) -> None:
@@ -63,9 +63,9 @@ class Patch:
         if self.placed is None or not self.on_top:
             return
         if self._was_inherited:
-            delattr(self._owner, self._name)
+            delattr(self.owner, self._name)
         else:
-            setattr(self._owner, self._name, self._original)
+            setattr(self.owner, self._name, self._original)
         self._echo(self.placed, self._original)
         self.placed = self._original = None
 
@@ -76,8 +76,8 @@ class Patch:
 
     def _top(self) -> Any:
         # wrapt's functions are descriptors, which make a new object at each look.
-        own: Any = self._owner.__dict__
-        return own.get(self._name) or getattr(self._owner, self._name)
+        own: Any = self.owner.__dict__
+        return own.get(self._name) or getattr(self.owner, self._name)
 
 
 def layers(function: Any) -> Iterator[Any]:

@@ -141,7 +141,7 @@ class _Installation:
                 self._patch(import_module(module))
             elif module not in self._awaited:
                 self._awaited.add(module)
-                after_import(module, self._imported)
+                after_import(module, __name__, self._imported)
 
     def take_off(self) -> None:
         """Take every patch off."""
@@ -159,11 +159,12 @@ class _Installation:
 
     def _patch(self, module: ModuleType) -> None:
         for owner, name, make in _REPLACED[module.__name__]:
-            place = (module.__name__, owner, name)
-            if place not in self._patches:
+            place, holder = (module.__name__, owner, name), getattr(module, owner)
+            patch = self._patches.get(place)
+            if patch is None or patch.owner is not holder:  # the latter of a reloaded module
                 # asyncio binds to_thread twice; elsewhere the module has no such name.
-                self._patches[place] = Patch(getattr(module, owner), name, make, module)
-            self._patches[place].put_on()
+                patch = self._patches[place] = Patch(holder, name, make, module)
+            patch.put_on()
 
     def _take_off_greenlets(self) -> None:
         if self._greenlets is not None:

@@ -234,7 +234,7 @@ def test_context_that_cannot_be_unpacked_fails_the_thread_and_not_its_starter(
     def fail() -> None:
         raise error
 
-    monkeypatch.setattr("ctxkit.context.snapshot.arrive", fail)
+    monkeypatch.setattr("ctxkit.context.errand.arrive", fail)
     seen: list[Any] = []
     _finish(threading.Thread(target=seen.append, args=(1,)))
     assert hooked == [(None, error)]
@@ -511,6 +511,7 @@ def test_jobs_for_elsewhere_run_with_what_keys_declare_and_nothing_else() -> Non
     assert run_script(ELSEWHERE) == "ok\n"
 
 
+@installed
 def test_record_is_stamped_where_it_is_made(caplog: pytest.LogCaptureFixture) -> None:
     Key[str]("tenant_of_record", hops={"log"})
     with bind(tenant_of_record="acme"):
