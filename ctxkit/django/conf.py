@@ -190,9 +190,9 @@ def _refusal(setting: Setting, value: object) -> list[ConfigurationError]:
     if setting.key in _SWITCHES and not isinstance(value, bool):
         return [ConfigurationError(name, f"must be a bool, not {value!r}", "Write True or False.")]
     try:
-        if setting.argument is None:
+        if setting.key == "ADOPT":
             _paths(value)
-        else:
+        elif setting.argument is not None:
             argument: dict[str, Any] = {setting.argument: value}
             BoundaryOptions.resolve(**argument, environ={})
     except ConfigurationError as error:

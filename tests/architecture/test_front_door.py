@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 
 import pytest
-from helpers.project import PACKAGE, front_door, module_name, sources, tree
+from helpers.project import PACKAGE, ROOT, front_door, module_name, sources, tree
 
 import ctxkit
 
+DOCS = ROOT / "docs"
 NAMES = [(room, name) for room, names in front_door().items() for name in names]
 
 
@@ -53,6 +55,22 @@ def test_public_name_is_documented_with_an_imperative_sentence(room: str, name: 
     documentation = inspect.getdoc(getattr(ctxkit, name)) or ""
     first = documentation.partition("\n")[0]
     assert first.endswith("."), f"ctxkit.{room}.{name}: {first!r}"
+
+
+@pytest.mark.parametrize("name", ctxkit.__all__)
+def test_public_name_stands_in_the_reference_and_in_the_glossary(name: str) -> None:
+    directives = "".join(_directives())
+    assert re.search(rf"^\.\. auto(class|exception|function):: {name}$", directives, re.MULTILINE)
+    assert re.search(rf"^\|.*`{name}(\(\))?`", (DOCS / "glossary.md").read_text(), re.MULTILINE)
+
+
+def test_reference_has_its_headings_outside_of_its_directives() -> None:
+    assert "\n#" not in "".join(_directives())
+
+
+def _directives() -> list[str]:
+    """Return what stands in the fences of the page of names."""
+    return (DOCS / "reference/api.md").read_text().split("```")[1::2]
 
 
 def _import_or_skip(name: str) -> object:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import pickle
 
 import pytest
@@ -91,6 +92,12 @@ def test_adoption_splits_at_the_colon_or_else_at_the_last_dot(
     with override_settings(CTXKIT={"ADOPT": [path]}):
         assert conf.problems() == []
         assert conf.adoptions() == [(module, name)]
+
+
+def test_every_setting_may_be_written_down_with_its_default() -> None:
+    declared = {setting.key: ast.literal_eval(setting.default) for setting in conf.SETTINGS}
+    with override_settings(CTXKIT=declared):
+        assert conf.problems() == []
 
 
 def test_problems_are_reported_together() -> None:
