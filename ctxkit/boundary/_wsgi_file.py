@@ -19,16 +19,18 @@ _BLOCK = 65_536
 
 
 def as_sent(
-    body: Iterable[bytes], environ: WSGIEnvironment, context: Context
+    body: Iterable[bytes], environ: WSGIEnvironment, context: Context | None
 ) -> tuple[bool, Iterable[bytes]]:
     """Return whether a body can go to the server as such, and what is to be iterated else.
 
     It can if it is the server's own ``wsgi.file_wrapper``, for ``sendfile``, and its file
-    can be exchanged for one that is read and closed in ``context``, whoever does it.
+    can be exchanged for one that is read and closed in ``context``, whoever does it. With
+    None for a context it is iterated in any case, by somebody who has entered that.
     """
     wrapper = environ.get("wsgi.file_wrapper")
     if isinstance(wrapper, type):
-        return isinstance(body, wrapper) and _confine(body, context), body
+        whole = context is not None and isinstance(body, wrapper) and _confine(body, context)
+        return whole, body
     if wrapper is not None and hasattr(body, "read"):
         # uWSGI's is a function that returns the file, and need not be able to iterate.
         body = _Blocks(body)

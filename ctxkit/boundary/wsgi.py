@@ -197,7 +197,7 @@ class _Response:
         context = self._crossing.context
         whole = type(body) in (list, tuple)
         if not whole:
-            whole, body = as_sent(body, self._environ, context)
+            whole, body = as_sent(body, self._environ, None if written else context)
         if whole and not written:
             # Nothing more is going to happen in the application, and nothing has left.
             self.settle("response")

@@ -125,6 +125,24 @@ def test_file_without_a_close_is_not_closed(mode: str) -> None:
 
 
 @MODES
+@pytest.mark.parametrize("wrapper", [FileWrapper, Waitresses, Foreign, uwsgis])
+def test_file_behind_content_that_was_written_is_read_and_closed_all_the_same(
+    mode: str, wrapper: Any
+) -> None:
+    file = File()
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Length", "2")])(b"xy")
+        return environ["wsgi.file_wrapper"](file)  # type: ignore[no-any-return]
+
+    exchange = Exchange(strict=False, environ={"wsgi.file_wrapper": wrapper})
+    exchange(ctxkit.WSGIMiddleware(app, mode=mode))
+    assert exchange.body.startswith(b"xy")
+    assert [(step, path) for step, path, _ in file.seen][-1] == ("close", "/")
+    assert file.left == 0
+
+
+@MODES
 def test_django_locals_are_there_in_whichever_thread_the_file_is_closed(mode: str) -> None:
     local_module = pytest.importorskip("asgiref.local")
     language = local_module.Local()
