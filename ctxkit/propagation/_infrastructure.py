@@ -40,6 +40,7 @@ _KNOWN = (
     "asgiref",
     "trio._core._thread_cache",
     "twisted",
+    "uvloop.loop.Loop.run_forever",
     # Telemetry.
     "datadog",
     "ddtrace",
