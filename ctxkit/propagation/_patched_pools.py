@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from contextvars import Context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ctxkit.context import capture
@@ -17,7 +18,7 @@ from ctxkit.propagation.parcels import Parcel
 from ctxkit.propagation.records import stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Executor, Future
 
     from ctxkit.propagation._patching import Patch
@@ -98,7 +99,8 @@ def make_apply_async(original: Function, patch: Patch) -> Function:
     ) -> Any:
         if not patch.active:
             return original(self, func, args, kwds, callback, error_callback)
-        return original(self, Errand(func), args, kwds, _errand(callback), _errand(error_callback))
+        done, failed = _ends(callback, error_callback)
+        return original(self, Errand(func), args, kwds, done, failed)
 
     return apply_async
 
@@ -116,7 +118,7 @@ def make_map_async(original: Function, patch: Patch) -> Function:
     ) -> Any:
         if not patch.active:
             return original(self, func, iterable, chunksize, callback, error_callback)
-        done, failed = _errand(callback), _errand(error_callback)
+        done, failed = _ends(callback, error_callback)
         return original(self, capture().wrap(func), iterable, chunksize, done, failed)
 
     return map_async
@@ -156,7 +158,8 @@ def make_to_thread(original: Function, patch: Patch) -> Function:
             return await original(func, *args, **kwargs)
         from ctxkit.propagation import tasks  # noqa: PLC0415 - asyncio is there, as we see
 
-        return await tasks.to_thread(func, *args, **kwargs)
+        # Not **kwargs: ours has a writeback= of its own, and shelve.open() has another.
+        return await tasks.to_thread(partial(func, *args, **kwargs))
 
     return to_thread
 
@@ -173,8 +176,20 @@ def make_make_record(original: Function, patch: Patch) -> Function:
     return makeRecord
 
 
-def _errand(callback: Function | None) -> Function | None:
-    return None if callback is None else Errand(callback)
+def _ends(*callbacks: Function | None) -> Sequence[Function | None]:
+    """Return what calls one of ``callbacks`` in the current context, and then lets go of all."""
+    if not any(callbacks):
+        return callbacks
+    # Whoever keeps a result keeps them with it, and one is never called.
+    errands = [callback and Errand(callback) for callback in callbacks]
+
+    def end(which: int, result: object) -> None:
+        errand = errands[which]
+        errands.clear()
+        if errand:
+            errand(result)
+
+    return [partial(end, which) for which in range(len(callbacks))]
 
 
 def _is_interpreter_pool(executor: object) -> bool:

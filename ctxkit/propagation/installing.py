@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ctxkit.exceptions import ConfigurationError, MissingDependencyError
 from ctxkit.propagation import _patched_pools as pools
-from ctxkit.propagation._import_hook import after_import
+from ctxkit.propagation._import_hook import after_import, is_under_way
 from ctxkit.propagation._infrastructure import Judge
 from ctxkit.propagation._patched_threads import ThreadPatches
 from ctxkit.propagation._patching import Patch
@@ -93,6 +93,10 @@ def install(
     greenlets = _greenlets() if gevent else None
     with _lock:
         _installation.put_on(judge, greenlets)
+    for module in _REPLACED:
+        if is_under_way(sys.modules.get(module)):
+            # Wait for the thread that is at it, without the lock: it may wait for that.
+            _installation.imported(import_module(module))
 
 
 def uninstall() -> None:
@@ -121,7 +125,6 @@ class _Installation:
         self.on = False
         self._threads = ThreadPatches()
         self._patches: dict[tuple[str, str, str], Patch] = {}
-        self._awaited: set[str] = set()
         self._greenlets: Any = None
 
     def put_on(self, judge: Judge, greenlets: Any) -> None:
@@ -135,13 +138,12 @@ class _Installation:
             return
         self.on = True
         self._threads.put_on()
-        for module in _REPLACED:
-            if module in sys.modules:
-                # Does not import anything any more, but waits for a thread that is at it.
-                self._patch(import_module(module))
-            elif module not in self._awaited:
-                self._awaited.add(module)
-                after_import(module, __name__, self._imported)
+        for name in _REPLACED:
+            # First, or one that is imported meanwhile is missed; and to be told of a reload.
+            after_import(name, __name__, self.imported)
+            module = sys.modules.get(name)
+            if module is not None and not is_under_way(module):
+                self._patch(module)
 
     def take_off(self) -> None:
         """Take every patch off."""
@@ -151,9 +153,9 @@ class _Installation:
             patch.take_off()
         self._threads.take_off()
 
-    def _imported(self, module: ModuleType) -> None:
+    def imported(self, module: ModuleType) -> None:
+        """Patch a module that was executed just now, if that is wanted."""
         with _lock:
-            self._awaited.discard(module.__name__)
             if self.on:
                 self._patch(module)
 

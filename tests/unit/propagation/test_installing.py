@@ -461,6 +461,29 @@ def test_callbacks_of_a_thread_pool_run_in_the_context_of_the_call(
 
 
 @installed
+@pytest.mark.parametrize(("method", "fails"), [("apply", False), ("apply", True), ("map", False)])
+@pytest.mark.parametrize("callback", ["callback", "error_callback"])
+def test_result_that_is_kept_keeps_nothing_of_who_gave_callbacks(
+    *, method: str, fails: bool, callback: str
+) -> None:
+    request = Request()
+    gone = weakref.ref(request)
+    pool = ThreadPool(1)
+    try:
+        with bind(request=request):
+            job = ["not a number" if fails else "1"]
+            result = getattr(pool, f"{method}_async")(int, job, **{callback: repr})
+        result.wait(10)
+        assert result.successful() is not fails
+    finally:
+        pool.terminate()
+        pool.join()
+    del request
+    gc.collect()
+    assert gone() is None
+
+
+@installed
 def test_loop_runs_in_its_threads_what_it_is_given_with_the_context() -> None:
     async def main() -> list[Any]:
         loop = asyncio.get_running_loop()
@@ -474,6 +497,17 @@ def test_loop_runs_in_its_threads_what_it_is_given_with_the_context() -> None:
         assert asyncio.run(main()) == ["alice"] * 3
     assert asyncio.to_thread is asyncio.threads.to_thread
     assert inspect.iscoroutinefunction(asyncio.to_thread)
+
+
+@installed
+def test_arguments_of_a_function_are_not_taken_for_those_of_our_own_to_thread() -> None:
+    def dumb(**options: Any) -> Any:
+        return options
+
+    assert asyncio.run(asyncio.to_thread(dumb, writeback=True, func=1)) == {
+        "writeback": True,
+        "func": 1,
+    }
 
 
 ELSEWHERE = """
@@ -629,6 +663,13 @@ def test_judge_knows_the_workers_of_the_standard_library() -> None:
     assert not judge(threading.Thread())
 
 
+@pytest.mark.parametrize("module", ["asyncio", "uvloop"])
+def test_judge_knows_a_thread_that_runs_a_loop_for_ever(module: str) -> None:
+    loop = pytest.importorskip(module).new_event_loop()
+    assert Judge()(threading.Thread(target=loop.run_forever))
+    loop.close()
+
+
 # On and off
 
 
@@ -663,6 +704,67 @@ assert "map" in vars(ThreadPool)
 print("ok")
 """
     assert run_script(source) == "ok\n"
+
+
+def test_module_that_is_executed_again_is_patched_again() -> None:
+    source = """
+import concurrent.futures.thread, importlib
+import ctxkit
+ctxkit.install()
+importlib.reload(concurrent.futures.thread)
+with concurrent.futures.thread.ThreadPoolExecutor(1) as pool, ctxkit.bind(tenant="alice"):
+    print(pool.submit(ctxkit.get, "tenant").result())
+ctxkit.uninstall()
+print(concurrent.futures.thread.ThreadPoolExecutor.submit.__module__)
+"""
+    assert run_script(source) == "alice\nconcurrent.futures.thread\n"
+
+
+def test_install_waits_for_an_import_that_waits_for_it() -> None:
+    source = """
+import os, sys, threading
+import ctxkit
+from ctxkit.propagation import installing
+
+begun, go = threading.Event(), threading.Event()
+ctxkit.install()
+ctxkit.uninstall()
+
+class Slow:
+    def __init__(self, loader):
+        self.create_module = loader.create_module
+        self.loader = loader
+
+    def exec_module(self, module):
+        begun.set()
+        assert go.wait(10)
+        self.loader.exec_module(module)
+
+class Finder:
+    def find_spec(name, path, target):
+        if name == "multiprocessing.pool":
+            spec = sys.meta_path[-1].find_spec(name, path, target)
+            spec.loader = Slow(spec.loader)
+            return spec
+
+def import_module(name):
+    go.set()
+    return imported(name)
+
+import multiprocessing
+sys.meta_path.insert(1, Finder)
+imported, installing.import_module = installing.import_module, import_module
+importer = threading.Thread(target=lambda: imported("multiprocessing.pool"), daemon=True)
+importer.start()
+assert begun.wait(10)
+installer = threading.Thread(target=ctxkit.install, daemon=True)
+installer.start()
+installer.join(10)
+patched = "map" in vars(sys.modules["multiprocessing.pool"].ThreadPool)
+print(installer.is_alive(), patched, flush=True)
+os._exit(0)
+"""
+    assert run_script(source) == "False True\n"
 
 
 def test_install_and_uninstall_may_be_called_any_number_of_times() -> None:
