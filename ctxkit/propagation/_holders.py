@@ -155,6 +155,10 @@ def _record(record: Any, _: Running) -> Holder:
     return Holder("object", f"LogRecord that was logged at {place}", "", "record")
 
 
+def _sent_file(_: Any, __: Running) -> Holder:
+    return Holder("object", "file that the server is sending", "", "server")
+
+
 _BY_NAME: Final[tuple[tuple[str, str, Callable[[Any, Running], Holder | None]], ...]] = (
     ("asyncio", "Task", of_loop.task_holder),
     ("trio.lowlevel", "Task", of_loop.trio_holder),
@@ -166,6 +170,7 @@ _BY_NAME: Final[tuple[tuple[str, str, Callable[[Any, Running], Holder | None]], 
     ("concurrent.futures", "Future", _pool_future),
     ("asyncio", "BaseTransport", of_loop.connection_holder),
     ("asyncio", "BaseProtocol", of_loop.connection_holder),
+    ("ctxkit.boundary._wsgi_file", "_ConfinedFile", _sent_file),
 )
 #: Those that are the last on a path.
 _LAST: Final = frozenset(

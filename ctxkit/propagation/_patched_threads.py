@@ -67,19 +67,23 @@ class ThreadPatches:
             given = own.get("_context")
             try:
                 if patches.judge(self):
-                    return _start_empty(self, original, patch)
-                if given is not None:  # by the caller, who has decided
-                    return original(self, *args, **kwargs)
-                own[_LUGGAGE] = isolated_context().run(Errand, operator.call)
-                if _TAKES_CONTEXT:
-                    own["_context"] = _HERE
-                return original(self, *args, **kwargs)
+                    _start_empty(self, original, patch)
+                elif given is not None:  # by the caller, who has decided
+                    original(self, *args, **kwargs)
+                else:
+                    own[_LUGGAGE] = isolated_context().run(Errand, operator.call)
+                    if _TAKES_CONTEXT:
+                        own["_context"] = _HERE
+                    original(self, *args, **kwargs)
             except Exception:
                 # Not started. An interruption says nothing of that: the thread may need them.
                 own.pop(_LUGGAGE, None)
                 if _TAKES_CONTEXT and "_context" in own:
                     own["_context"] = given
                 raise
+            # It has begun; without it, if the patches were taken off in between.
+            own.pop(_LUGGAGE, None)
+            return None
 
         return start
 

@@ -7,7 +7,9 @@ import gc
 import logging
 import threading
 from contextvars import ContextVar, copy_context
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
+from wsgiref.util import FileWrapper
 
 import pytest
 from helpers.asgi import Exchange, body, start
@@ -173,6 +175,19 @@ def test_wsgi_request_is_reported_and_a_clean_one_is_not(mode: str, told: Any) -
     [message] = told()
     assert "(GET /leak)" in message
     assert f"held by Snapshot, in the global {__name__}.KEPT" in message
+
+
+@MODES
+def test_file_that_the_server_is_sending_is_no_leak(mode: str, told: Any) -> None:
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return environ["wsgi.file_wrapper"](BytesIO(b"ab"))
+
+    crossed = ctxkit.WSGIMiddleware(app, mode=mode, report_leaks=True)
+    environ = WSGIExchange(environ={"wsgi.file_wrapper": FileWrapper}).environ
+    KEPT.append(crossed({**environ}, lambda *_: bytearray().extend))
+    crossed({**environ}, lambda *_: bytearray().extend)
+    assert told() == []
 
 
 def test_thread_that_outlives_its_request_is_reported(told: Any) -> None:

@@ -226,6 +226,22 @@ def test_thread_that_could_not_be_started_can_be_started_later(
 
 
 @installed
+def test_thread_that_begins_when_the_patches_are_off_keeps_nothing_of_its_starter() -> None:
+    class Late(threading.Thread):
+        def _bootstrap(self) -> None:
+            ctxkit.uninstall()
+            super()._bootstrap()  # type: ignore[misc] # pyright: ignore[reportAttributeAccessIssue]
+
+    thread = Late()
+    gone = weakref.ref(request := Request())
+    with bind(request=request):
+        _finish(thread)
+    del request
+    gc.collect()
+    assert gone() is None
+
+
+@installed
 def test_context_that_cannot_be_unpacked_fails_the_thread_and_not_its_starter(
     monkeypatch: pytest.MonkeyPatch, hooked: list[Any]
 ) -> None:
