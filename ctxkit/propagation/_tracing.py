@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -194,6 +193,7 @@ def short(file: str) -> str:
 def _homes() -> tuple[str, ...]:
     library = str(os.__file__).rpartition(os.sep)[0] + os.sep
     try:
-        return str(Path.cwd()).rstrip(os.sep) + os.sep, library
+        # Not by pathlib, which is some milliseconds of each cold start.
+        return os.getcwd().rstrip(os.sep) + os.sep, library  # noqa: PTH109
     except OSError:  # the directory is gone
         return (library,)

@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 import ctxkit
 
 BUDGET = 15  # modules
@@ -58,6 +60,13 @@ def test_import_of_ctxkit_adds_nothing_heavy_or_foreign() -> None:
 def test_first_use_of_frames_adds_nothing_heavy_or_foreign() -> None:
     added = _added_by("import ctxkit\nwith ctxkit.bind(a=1): ctxkit.get('a'); ctxkit.current()")
     assert added & FORBIDDEN == set()
+    assert _foreign(added) == set()
+
+
+@pytest.mark.parametrize("boundary", ["WSGIMiddleware", "ASGIMiddleware"])
+def test_boundary_adds_nothing_heavy_or_foreign(boundary: str) -> None:
+    added = _added_by(f"import ctxkit\nctxkit.{boundary}")
+    assert added & (FORBIDDEN | {"pathlib"}) == set()
     assert _foreign(added) == set()
 
 
