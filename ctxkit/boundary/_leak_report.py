@@ -74,9 +74,10 @@ class _Report:
     def closed(self, crossing: Crossing) -> None:
         frame = crossing.frame
         title = crossing.request_id
-        known = [frame.get(name) for name in ("method", "path")]
-        if any(known):
-            title += f" ({' '.join(str(part) for part in known if part)})"
+        known = " ".join(str(frame[name]) for name in ("method", "path") if frame.get(name))
+        if known:
+            # The client chose them, and a path is decoded: no line of it may pass for another.
+            title += f" ({known.encode('unicode_escape').decode()})"
         self._compare(self._bases.pop(frame, None), title)
         self._finished.append(_Finished(ref(frame), title, time.monotonic()))
 

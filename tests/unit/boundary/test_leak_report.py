@@ -97,6 +97,17 @@ def test_task_that_outlives_its_request_is_reported_once_at_the_next(mode: str, 
     assert "ctxkit.detached" in message
 
 
+def test_path_cannot_forge_a_line_of_the_log(told: Any) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        KEPT.append(ctxkit.capture())
+        await answering(send)
+
+    served(ctxkit.ASGIMiddleware(app, mode="never", report_leaks=True), "/a\nERROR b\x1b[1m", "/")
+    [message] = told()
+    assert "\\nERROR b\\x1b[1m) ended" in message
+    assert message.isprintable()
+
+
 def test_request_without_the_switch_is_not_watched(told: Any) -> None:
     served(ctxkit.ASGIMiddleware(leaking, mode="never"), "/leak", "/", "/")
     assert told() == []
