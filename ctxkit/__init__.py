@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from ctxkit.flushing import aflush as aflush
     from ctxkit.flushing import flush as flush
     from ctxkit.propagation import InterpreterPoolExecutor as InterpreterPoolExecutor
+    from ctxkit.propagation import Leak as Leak
+    from ctxkit.propagation import LeakWatch as LeakWatch
     from ctxkit.propagation import ProcessPoolExecutor as ProcessPoolExecutor
     from ctxkit.propagation import Thread as Thread
     from ctxkit.propagation import ThreadPoolExecutor as ThreadPoolExecutor
@@ -45,10 +47,17 @@ if TYPE_CHECKING:
     from ctxkit.propagation import aiterate as aiterate
     from ctxkit.propagation import create_task as create_task
     from ctxkit.propagation import detached as detached
+    from ctxkit.propagation import extract as extract
+    from ctxkit.propagation import find_leaks as find_leaks
+    from ctxkit.propagation import inject as inject
+    from ctxkit.propagation import install as install
+    from ctxkit.propagation import is_installed as is_installed
     from ctxkit.propagation import iterate as iterate
+    from ctxkit.propagation import left_behind as left_behind
     from ctxkit.propagation import propagate as propagate
     from ctxkit.propagation import run_in_executor as run_in_executor
     from ctxkit.propagation import to_thread as to_thread
+    from ctxkit.propagation import uninstall as uninstall
 else:
     from ctxkit._lazy import open_lazily
 
@@ -86,6 +95,8 @@ else:
             "flushing": ("FlushReport", "Sink", "aflush", "flush"),
             "propagation": (
                 "InterpreterPoolExecutor",
+                "Leak",
+                "LeakWatch",
                 "ProcessPoolExecutor",
                 "Thread",
                 "ThreadPoolExecutor",
@@ -94,10 +105,17 @@ else:
                 "aiterate",
                 "create_task",
                 "detached",
+                "extract",
+                "find_leaks",
+                "inject",
+                "install",
+                "is_installed",
                 "iterate",
+                "left_behind",
                 "propagate",
                 "run_in_executor",
                 "to_thread",
+                "uninstall",
             ),
         },
     )

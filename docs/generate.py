@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ctxkit.boundary.options import MODE_VARIABLE, FlushMode
+from ctxkit.boundary.options import LEAKS_VARIABLE, MODE_VARIABLE, FlushMode
 from ctxkit.flushing.budget import DEFAULT_TIMEOUT, TIMEOUT_VARIABLE
 from ctxkit.lifecycle.hosts import _matches
+from ctxkit.propagation import _own_header as own
+from ctxkit.propagation import _w3c
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from helpers.leaks import Way
 
 HERE = Path(__file__).parent
 _SECTION = re.compile(r"(<!-- generated: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -48,6 +53,11 @@ def _variables() -> str:
                 f"`{DEFAULT_TIMEOUT}`",
                 "The longest time, in seconds, that a flush holds its caller. `0` only starts it.",
             ),
+            (
+                f"`{LEAKS_VARIABLE}`",
+                "`0`",
+                "`1` logs what still holds a request some time after its end.",
+            ),
         ),
     )
 
@@ -58,6 +68,20 @@ def _hosts() -> str:
     found = dict.fromkeys([*_matches({}), *_matches(pod)])
     rows = [(f"`{name}`", f"`{variable}`", meaning[hold]) for name, hold, variable in found]
     return _table(("Host", "Told by", "Held under `auto`"), (*rows, ("`process`", "-", "none")))
+
+
+def _wire_limits() -> str:
+    members = f"{_w3c.TRACESTATE_MEMBERS} members"
+    rows = (
+        ("`ctxkit-context`", f"{own.LONGEST_HEADER} characters, {own.MOST_KEYS} keys"),
+        ("a text in it, or what `dump` returns", f"{own.LONGEST_VALUE} characters"),
+        ("a whole number in it", f"{own.WIDEST_NUMBER} bits"),
+        ("`traceparent`", "55 characters, without what a later version appends"),
+        ("`tracestate`", f"{_w3c.LONGEST_FIELD} characters; discarded if of more than {members}"),
+        ("`baggage`", f"{_w3c.LONGEST_FIELD} characters, {_w3c.BAGGAGE_MEMBERS} members"),
+        ("any of W3C's, to be read at all", f"{_w3c.HUGE} characters"),
+    )
+    return _table(("What", "At most"), rows)
 
 
 def _checks() -> str:
@@ -73,21 +97,93 @@ def _checks() -> str:
     )
 
 
+def _ways() -> str:
+    from helpers.leaks import WAYS  # noqa: PLC0415 - is found by main
+
+    def told(way: Way) -> str:
+        fixed = f" Fixed in Python {'.'.join(map(str, way.fixed_in))}." if way.fixed_in else ""
+        return way.why + fixed
+
+    rows = (
+        (way.name, way.what, told(way), ", ".join(map(_short, way.links)) or "-") for way in WAYS
+    )
+    return _table(("Way", "Who finds the values", "Why", "Discussed"), rows)
+
+
+def _short(link: str) -> str:
+    _, _, _, owner, name, _, number = link.split("/")
+    return f"[{owner}/{name}#{number}]({link})"
+
+
+def _leaks() -> str:
+    from helpers.leaks import LEAKS  # noqa: PLC0415 - is found by main
+
+    rows = (
+        (f"`{kind}`", ", ".join(way.name for way in ways) or "nothing seen", "nothing")
+        for kind, ways in LEAKS.items()
+    )
+    return _table(("Server", "Without ctxkit", "With the boundary"), rows)
+
+
 def _sentence(title: str) -> str:
     """Return the title of a check with words in the place of its particulars."""
     return "A setting cannot be used." if title == "{} {}." else title.replace("{}", "…")
 
 
+def _features() -> str:
+    features = tomllib.loads((HERE / "features.toml").read_text())
+    head = ("", "ctxkit", *(peer["name"] for peer in features["peers"]))
+    parts = []
+    for group in features["groups"]:
+        rows = [(each["name"], _own_cell(each), *each["peers"]) for each in group["features"]]
+        notes = "".join(map(_notes, group["features"]))
+        parts += [f"## {group['title']}\n", _table(head, rows), notes]
+    return "\n".join(parts)
+
+
+def _own_cell(feature: dict[str, Any]) -> str:
+    tests = feature.get("tests", ())
+    if feature["ctxkit"] != "yes" or not tests:
+        # What only tests to come show is not there yet.
+        return "soon" if feature["ctxkit"] == "yes" else feature["ctxkit"]
+    return _linked("yes", tests[0])
+
+
+def _linked(text: str, test: str) -> str:
+    return f"[{text}](../../{test.partition('::')[0]})"
+
+
+def _notes(feature: dict[str, Any]) -> str:
+    others = f" Others: {feature['notes']}" if "notes" in feature else ""
+    shown = "".join(f"\n  - {_linked(f'`{test}`', test)}" for test in feature.get("tests", ()))
+    how = feature["how"].rstrip(".")
+    return f"- {feature['name']}: {how}.{others}{shown}\n"
+
+
+def _peers() -> str:
+    peers = tomllib.loads((HERE / "features.toml").read_text())["peers"]
+    return _table(
+        ("Package", "Measured with", "Read in"),
+        ((peer["name"], peer.get("measured", "-"), peer.get("source", "-")) for peer in peers),
+    )
+
+
 SECTIONS: dict[str, Callable[[], str]] = {
     "checks": _checks,
+    "features": _features,
     "hosts": _hosts,
+    "leaks": _leaks,
+    "peers": _peers,
     "settings": _settings,
     "variables": _variables,
+    "ways": _ways,
+    "wire-limits": _wire_limits,
 }
 
 
 def main() -> int:
     """Write or check every page; return the exit code."""
+    sys.path.insert(0, str(HERE.parent / "tests"))
     stale = []
     for page in sorted(HERE.rglob("*.md")):
         text = page.read_text()

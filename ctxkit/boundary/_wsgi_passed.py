@@ -5,6 +5,7 @@ from __future__ import annotations
 from _thread import get_ident
 from typing import TYPE_CHECKING, Any, final
 
+from ctxkit.boundary._wsgi_file import as_sent
 from ctxkit.context._arrival import rehome
 
 if TYPE_CHECKING:
@@ -23,8 +24,10 @@ def cross_passed(
     """Run ``app`` in the context of its crossing, and its body with it."""
     try:
         body = crossing.context.run(app, environ, _stamped(crossing, start_response))
-        if type(body) not in (list, tuple) and not is_file(body, environ):
-            return _Passed(crossing, body)
+        if type(body) not in (list, tuple):
+            whole, body = as_sent(body, environ, crossing.context)
+            if not whole:
+                return _Passed(crossing, body)
     except BaseException:
         crossing.close()
         raise
@@ -93,9 +96,3 @@ def _stamped(crossing: Crossing, start_response: StartResponse) -> StartResponse
             exc_info = None  # PEP 3333: or it is a circular reference
 
     return stamped
-
-
-def is_file(body: object, environ: WSGIEnvironment) -> bool:
-    """Return whether ``body`` is the server's own ``wsgi.file_wrapper``."""
-    wrapper = environ.get("wsgi.file_wrapper")
-    return isinstance(wrapper, type) and isinstance(body, wrapper)

@@ -46,6 +46,10 @@ class ASGIMiddleware:
         request_id_header: The header that brings the request's id and takes it back; None
             for none.
         trust_request_id: Whether a well-formed inbound id is taken over.
+        trust_context: Whether the context that the caller sent is taken in, see
+            :func:`ctxkit.extract`. Only where nobody but your own services can call.
+        report_leaks: Whether to log what still holds a request some time after its end, for
+            development and staging; None reads ``CTXKIT_REPORT_LEAKS``, else no.
 
     Raises:
         ConfigurationError: A value cannot be used.
@@ -54,7 +58,7 @@ class ASGIMiddleware:
         Needs asyncio (or uvloop) to hold a response; under trio none is held.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has a default
         self,
         app: ASGIApp,
         *,
@@ -62,10 +66,17 @@ class ASGIMiddleware:
         timeout: float | None = None,
         request_id_header: str | None = "X-Request-ID",
         trust_request_id: bool = True,
+        trust_context: bool = False,
+        report_leaks: bool | None = None,
     ) -> None:
         self.app = app
         self.options: BoundaryOptions = BoundaryOptions.resolve(
-            mode, timeout, request_id_header, trust_request_id=trust_request_id
+            mode,
+            timeout,
+            request_id_header,
+            trust_request_id=trust_request_id,
+            trust_context=trust_context,
+            report_leaks=report_leaks,
         )
         self._baseline = copy_context()
 

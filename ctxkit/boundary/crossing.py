@@ -6,6 +6,7 @@ from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Final, final
 
 from ctxkit.boundary.holding import IN_FLIGHT
+from ctxkit.boundary.keys import REQUEST_ID
 from ctxkit.boundary.options import FlushMode
 from ctxkit.boundary.request_id import chosen_id
 from ctxkit.context import NO_FRAME, Deadline, Frame
@@ -17,6 +18,7 @@ from ctxkit.flushing.budget import (
     remaining_in,
     remaining_on_cloud_run,
 )
+from ctxkit.propagation._tracing import TRACING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +47,8 @@ class Crossing:
     """Stand for one request from its first byte to its last.
 
     Args:
-        carrier: The environ or the scope, in which adapters leave the host's deadline.
+        carrier: The environ or the scope: it has the headers, and adapters leave the host's
+            deadline in it.
         options: What was chosen at this boundary.
         known: What the protocol tells: method, path, ...
         inbound_id: The value of the request id header, or None.
@@ -70,7 +73,7 @@ class Crossing:
 
     __slots__ = ("_counted", "context", "deadline", "frame", "open", "options", "request_id")
 
-    def __init__(  # noqa: PLR0913, PLR0917 - called in two places, once per request
+    def __init__(  # noqa: C901, PLR0913, PLR0917 - called in two places, once per request
         self,
         carrier: Mapping[str, object],
         options: BoundaryOptions,
@@ -84,6 +87,8 @@ class Crossing:
         self._counted = False
         self.request_id: str
         self.request_id, refused = chosen_id(inbound_id, trusted=options.trust_request_id)
+        if options.trust_context:
+            self.request_id = take_in(carrier, known, self.request_id, inbound_id)
         known["request_id"] = self.request_id
         if refused is not None:
             known["client_request_id"] = refused
@@ -116,6 +121,8 @@ class Crossing:
             if options.mode is FlushMode.IDLE:
                 IN_FLIGHT.enter()
                 self._counted = True
+        if TRACING.on or options.report_leaks:
+            _trace_opening(self)
 
     def leave(self) -> bool:
         """Note that the application has returned; return whether its telemetry must land now."""
@@ -134,6 +141,8 @@ class Crossing:
 
         The environ or scope holds this, and the frame may hold a request that holds those.
         """
+        if TRACING.on and self.open:
+            _trace_closing(self)
         self.open = False
         self.frame = CLOSED
         self.context = _NOWHERE
@@ -155,6 +164,19 @@ def budget(timeout: float | None, deadline: Deadline | None) -> float:
     return affordable(timeout, None if deadline is None else deadline.remaining())
 
 
+def _trace_opening(crossing: Crossing) -> None:
+    """Tell those who watch for leaks of the frame of a request."""
+    from ctxkit.boundary import _leak_report  # noqa: PLC0415 - only while somebody watches
+
+    _leak_report.opened(crossing)
+
+
+def _trace_closing(crossing: Crossing) -> None:
+    from ctxkit.boundary import _leak_report  # noqa: PLC0415 - as above
+
+    _leak_report.closed(crossing)
+
+
 def lay_over(crossing: Crossing, values: Mapping[str, object] | None) -> None:
     """Add the values of a further boundary to the frame that a crossing has opened.
 
@@ -163,3 +185,27 @@ def lay_over(crossing: Crossing, values: Mapping[str, object] | None) -> None:
     frame = CURRENT.get(NO_FRAME)
     if values and frame.root is crossing.frame:
         CURRENT.set(frame.extended(values))
+
+
+def take_in(
+    carrier: Mapping[str, object], known: dict[str, object], request_id: str, inbound: str | None
+) -> str:
+    """Add to ``known`` what the caller sent of its own context.
+
+    Args:
+        carrier: The environ or the scope.
+        known: What the protocol tells, which goes before what the caller says.
+        request_id: What was chosen by the request id header.
+        inbound: What that header said.
+
+    Returns:
+        The id of the request: the one of the header if that was taken over, otherwise the
+        caller's own, and without that the new one.
+    """
+    from ctxkit.propagation import extract  # noqa: PLC0415 - who trusts nobody does not need it
+
+    headers = carrier if "REQUEST_METHOD" in carrier else carrier["headers"]
+    for key, value in extract(headers, trusted=True).items():
+        known.setdefault(str(key), value)
+    sent = known.get(REQUEST_ID.name)
+    return sent if request_id != inbound and isinstance(sent, str) else request_id

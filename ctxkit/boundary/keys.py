@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from ctxkit.boundary.request_id import well_formed_id
 from ctxkit.context import Key
 
 #: The id of the request: the inbound one where it was trusted and well formed, else a new one.
-REQUEST_ID = Key[str]("request_id")
+REQUEST_ID = Key[str](
+    "request_id", hops={"thread", "process", "log", "wire"}, dump=str, load=well_formed_id
+)
 #: The id that the client sent, if it was refused; escaped, at most 128 characters.
 CLIENT_REQUEST_ID = Key[str]("client_request_id")
 #: The HTTP method; not bound for a WebSocket.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from enum import StrEnum
-from typing import TYPE_CHECKING, NoReturn, final
+from typing import TYPE_CHECKING, NoReturn, cast, final
 
 from ctxkit.exceptions import ConfigurationError
 from ctxkit.flushing.budget import TIMEOUT_VARIABLE, checked_timeout
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 
 MODE_VARIABLE = "CTXKIT_FLUSH_MODE"
+LEAKS_VARIABLE = "CTXKIT_REPORT_LEAKS"
+_ON = frozenset(("1", "true", "yes", "on"))
+_OFF = frozenset(("", "0", "false", "no", "off"))
 
 
 class FlushMode(StrEnum):
@@ -47,14 +50,18 @@ class BoundaryOptions:
             it to :func:`ctxkit.flush`.
         request_id_header: The header that brings the id and takes it back; None for none.
         trust_request_id: Whether a well-formed inbound id is taken over.
+        trust_context: Whether the context that the caller sent is taken in.
+        report_leaks: Whether it is reported what still holds a request that is over.
     """
 
     __slots__ = (
         "environ_name",
         "holds",
         "mode",
+        "report_leaks",
         "request_id_header",
         "timeout",
+        "trust_context",
         "trust_request_id",
         "wire_name",
     )
@@ -63,19 +70,23 @@ class BoundaryOptions:
     timeout: float | None
     request_id_header: str | None
     trust_request_id: bool
+    trust_context: bool
+    report_leaks: bool
     #: Whether any response is held.
     holds: bool
     #: The header as ASGI spells it, and as WSGI does; empty where there is none.
     wire_name: bytes
     environ_name: str
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has a default
         self,
         mode: FlushMode = FlushMode.NEVER,
         timeout: float | None = None,
         request_id_header: str | None = "X-Request-ID",
         *,
         trust_request_id: bool = True,
+        trust_context: bool = False,
+        report_leaks: bool = False,
     ) -> None:
         header = request_id_header or ""
         for name, value in (
@@ -83,6 +94,8 @@ class BoundaryOptions:
             ("timeout", timeout),
             ("request_id_header", request_id_header),
             ("trust_request_id", trust_request_id),
+            ("trust_context", trust_context),
+            ("report_leaks", report_leaks),
             ("holds", mode is not FlushMode.NEVER),
             ("wire_name", header.lower().encode()),
             ("environ_name", header and "HTTP_" + header.upper().replace("-", "_")),
@@ -93,17 +106,20 @@ class BoundaryOptions:
         raise AttributeError(f"BoundaryOptions is immutable: cannot set {name}")
 
     def __repr__(self) -> str:
-        chosen = ("mode", "timeout", "request_id_header", "trust_request_id")
+        trusted = ("trust_request_id", "trust_context")
+        chosen = ("mode", "timeout", "request_id_header", *trusted, "report_leaks")
         return f"BoundaryOptions({', '.join(f'{n}={getattr(self, n)!r}' for n in chosen)})"
 
     @classmethod
-    def resolve(
+    def resolve(  # noqa: PLR0913 - each has a default
         cls,
         mode: str | None = None,
         timeout: float | None = None,
         request_id_header: str | None = "X-Request-ID",
         *,
         trust_request_id: bool = True,
+        trust_context: bool = False,
+        report_leaks: bool | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> BoundaryOptions:
         """Check what was given and fill in the rest from the environment.
@@ -114,6 +130,9 @@ class BoundaryOptions:
             timeout: Seconds, not negative; None reads ``CTXKIT_FLUSH_TIMEOUT``.
             request_id_header: The name of a header; None switches it off, both ways.
             trust_request_id: Whether a well-formed inbound id is taken over.
+            trust_context: Whether the context that the caller sent is taken in.
+            report_leaks: Whether it is reported what still holds a request that is over;
+                None reads ``CTXKIT_REPORT_LEAKS``, and without it means no.
             environ: Read instead of :data:`os.environ`.
 
         Raises:
@@ -126,11 +145,17 @@ class BoundaryOptions:
                 f"must be the name of an HTTP header, not {request_id_header!r}",
                 'Write it like "X-Request-ID", or None to switch it off.',
             )
+        if not isinstance(cast("object", trust_context), bool):
+            raise ConfigurationError(
+                "trust_context", f"must be a bool, not {trust_context!r}", "Write True or False."
+            )
         return cls(
             _chosen_mode(mode, environ),
             _chosen_timeout(timeout, environ),
             request_id_header,
             trust_request_id=bool(trust_request_id),
+            trust_context=trust_context,
+            report_leaks=_chosen_report(report_leaks, environ),
         )
 
 
@@ -157,3 +182,14 @@ def _chosen_timeout(given: float | None, environ: Mapping[str, str]) -> float | 
         return checked_timeout("timeout", given)
     text = environ.get(TIMEOUT_VARIABLE)
     return checked_timeout(TIMEOUT_VARIABLE, text) if text else None
+
+
+def _chosen_report(given: bool | None, environ: Mapping[str, str]) -> bool:  # noqa: FBT001 - a value
+    if given is not None:
+        return bool(given)
+    text = environ.get(LEAKS_VARIABLE, "")
+    if text.lower() not in _ON | _OFF:
+        raise ConfigurationError(
+            LEAKS_VARIABLE, f"must be 1 or 0, not {text!r}", "Write 1 to switch it on."
+        )
+    return text.lower() in _ON

@@ -31,3 +31,14 @@ def chosen_id(inbound: str | None, *, trusted: bool) -> tuple[str, str | None]:
     if trusted and _well_formed(inbound):
         return inbound, None
     return urandom(16).hex(), inbound[:LONGEST].encode("unicode_escape").decode()[:LONGEST]
+
+
+def well_formed_id(text: str) -> str:
+    """Return ``text`` if it may be the id of a request.
+
+    Raises:
+        ValueError: It may not.
+    """
+    if _well_formed(text):
+        return text
+    raise ValueError("not 1 to 128 letters, digits, dots, underscores and dashes")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextvars import copy_context
 from typing import TYPE_CHECKING, final
 
-from ctxkit.boundary._wsgi_passed import cross_passed, is_file
+from ctxkit.boundary._wsgi_file import as_sent
+from ctxkit.boundary._wsgi_passed import cross_passed
 from ctxkit.boundary.completion import Completion
 from ctxkit.boundary.crossing import ABANDONED_TIMEOUT, CROSSING, Crossing, lay_over
 from ctxkit.boundary.options import BoundaryOptions
@@ -36,9 +37,9 @@ class WSGIMiddleware:
     application's iterable is exhausted and closed and the flush is over. Bodies that are
     lists or tuples are there as a whole, and are held as a whole.
 
-    A ``wsgi.file_wrapper`` is handed to the server unchanged, or it could not use
+    A ``wsgi.file_wrapper`` is handed to the server as such, or it could not use
     ``sendfile``. So the flush comes before it, and what closing the file records is not
-    waited for.
+    waited for. Its file is read and closed in the context of the request all the same.
 
     Args:
         app: The application to wrap.
@@ -49,12 +50,16 @@ class WSGIMiddleware:
         request_id_header: The header that brings the request's id and takes it back; None
             for none.
         trust_request_id: Whether a well-formed inbound id is taken over.
+        trust_context: Whether the context that the caller sent is taken in, see
+            :func:`ctxkit.extract`. Only where nobody but your own services can call.
+        report_leaks: Whether to log what still holds a request some time after its end, for
+            development and staging; None reads ``CTXKIT_REPORT_LEAKS``, else no.
 
     Raises:
         ConfigurationError: A value cannot be used.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has a default
         self,
         app: WSGIApplication,
         *,
@@ -62,10 +67,17 @@ class WSGIMiddleware:
         timeout: float | None = None,
         request_id_header: str | None = "X-Request-ID",
         trust_request_id: bool = True,
+        trust_context: bool = False,
+        report_leaks: bool | None = None,
     ) -> None:
         self.app = app
         self.options: BoundaryOptions = BoundaryOptions.resolve(
-            mode, timeout, request_id_header, trust_request_id=trust_request_id
+            mode,
+            timeout,
+            request_id_header,
+            trust_request_id=trust_request_id,
+            trust_context=trust_context,
+            report_leaks=report_leaks,
         )
         self._baseline = copy_context()
 
@@ -182,12 +194,16 @@ class _Response:
     def carrying(self, body: Iterable[bytes]) -> Iterable[bytes]:
         """Return what the server gets for ``body``: itself, a list or this object."""
         written = self._whole
-        if not written and (type(body) in (list, tuple) or is_file(body, self._environ)):
+        context = self._crossing.context
+        whole = type(body) in (list, tuple)
+        if not whole:
+            whole, body = as_sent(body, self._environ, context)
+        if whole and not written:
             # Nothing more is going to happen in the application, and nothing has left.
             self.settle("response")
             return body
         try:
-            self._body = iterate_in(self._crossing.context, body)
+            self._body = iterate_in(context, body)
         except BaseException:
             self.settle("exception")
             raise

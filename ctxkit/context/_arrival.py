@@ -18,7 +18,6 @@ from weakref import ref
 
 from ctxkit.context._hops import HELD_UP
 from ctxkit.context._sifting import sift_values
-from ctxkit.context.accessors import any_registered
 
 if TYPE_CHECKING:
     from contextvars import ContextVar
@@ -32,7 +31,7 @@ _watched: list[object] = []
 #: The asgiref module whose shape was reported as unknown, so that it is said once.
 _reported: list[object] = []
 _lock = allocate_lock()
-#: The context variable of decimal, or none where a build of Python has no such.
+#: The context variable of decimal; found once.
 _arithmetic: list[ContextVar[Any]] = []
 
 
@@ -114,29 +113,33 @@ def arrive() -> None:
 
 
 def is_bare() -> bool:
-    """Return whether a context can go to another thread as it is.
+    """Return whether the current context can go to another thread as it is.
 
     To be asked when it is captured: a library that is imported later has left nothing in it.
     """
     modules = sys.modules
-    return not (
-        "decimal" in modules
-        or "asgiref.local" in modules
-        or "sentry_sdk" in modules
-        or HELD_UP
-        or any_registered()
-    )
+    if "sentry_sdk" in modules or "asgiref.local" in modules or HELD_UP:
+        return False
+    if "decimal" in modules:
+        for variable in _arithmetic or (_found_arithmetic(modules["decimal"])):
+            if variable.get(None) is not None:
+                return False
+    return True
 
 
 def _part_arithmetic(decimal: Any) -> None:
     """Give the current context its own of decimal's contexts, if it holds one."""
-    if not _arithmetic:
-        # It has no public name, but it is all that an empty context holds after this.
-        _arithmetic.extend(Context().run(lambda: (decimal.getcontext(), *copy_context())[1:]))
-    for variable in _arithmetic:
+    for variable in _arithmetic or _found_arithmetic(decimal):
         value = variable.get(None)
         if value is not None:
             variable.set(value.copy())
+
+
+def _found_arithmetic(decimal: Any) -> list[ContextVar[Any]]:
+    # It has no public name, but it is all that an empty context holds after this.
+    if hasattr(decimal, "getcontext"):  # imported to the end
+        _arithmetic[:] = Context().run(lambda: (decimal.getcontext(), *copy_context())[1:])
+    return _arithmetic
 
 
 def _report(local: object) -> None:

@@ -1,158 +1,158 @@
-"""The storage of a :class:`ctxkit.Local`. Private.
-
-A table has a row for each state of the namespace that some context still sees, and a
-column for each attribute name. What a context holds is a :class:`_Cell`, which knows its
-row's number and nothing else: so a context keeps no value alive that the ``Local`` does
-not, and the table, which sees each cell die, keeps none that no context can see (an
-ephemeron). A row is written before any context holds it, and never again; to set an
-attribute is to write a new row. So a copied context never sees what is set in the other.
-"""
+"""The storage of a :class:`ctxkit.Local`: a column for each attribute. Private."""
 
 from __future__ import annotations
 
 from _thread import RLock
 from collections.abc import MutableMapping
-from contextvars import ContextVar
-from itertools import count
-from typing import TYPE_CHECKING, Any, Final
-from weakref import ref
+from typing import TYPE_CHECKING, Any, Self
+
+from ctxkit.context._column import MISSING, Column
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextvars import Token
+    from collections.abc import Callable, Iterator, Mapping
 
 
-class _Cell:
-    """Mark a row in a context."""
+class Store:
+    """Keep the columns of one ``Local``, or of one ``Local`` on one thread."""
 
-    __slots__ = ("__weakref__", "row")
+    __slots__ = ("_lock", "columns", "started")
 
-    row: int
-
-
-Column = dict[int, Any]
-
-#: No row has the number of another, in whichever table.
-_numbers = count()
-#: A context never lets go of a ContextVar, so those of dead tables serve again.
-_spare: list[ContextVar[_Cell]] = []
-_MISSING: Final = object()
-#: The row of a context without a cell; no column has it.
-_NONE: Final = -1
-
-
-def _variable() -> ContextVar[_Cell]:
-    try:
-        return _spare.pop()
-    except IndexError:
-        return ContextVar("ctxkit.local")
-
-
-class Table:
-    """Keep the values of one ``Local``."""
-
-    missing: Final = _MISSING
-
-    def __init__(self, declared: type[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.declared = declared
-        self.initialises = declared.__init__ is not object.__init__
+    def __init__(self, *, initialises: bool) -> None:
         self.columns: dict[str, Column] = {}
-        self.on_declare: Callable[[str, Column], None]
-        self._variable = _variable()
-        # A cell from before was left by a dead table under the same variable.
-        self._born = next(_numbers)
-        self.get = self._variable.get
-        self._set = self._variable.set
-        self._arguments = (args, kwargs)
-        self._rows: dict[ref[_Cell], int] = {}
-        self._on_death = self._release
-        # Replaced, never changed: iterating it needs no lock.
-        self._all: tuple[Column, ...] = ()
+        #: Holds a value in each context in which ``__init__`` was run.
+        self.started = Column() if initialises else None
         # Reentrant: the collector may run a finaliser that sets an attribute, anywhere.
         self._lock = RLock()
 
-    def declare(self, name: str) -> Column | None:
-        """Return the column of ``name``, or None if the class has a say in setting it."""
+    def column(self, name: str) -> Column:
+        """Return the column of ``name``; there is one from now on."""
+        column = self.columns.get(name)
+        if column is None:
+            with self._lock:
+                if name not in self.columns:
+                    self.columns[name] = Column()
+                column = self.columns[name]
+        return column
+
+    def read(self, name: str) -> Any:
+        """Return the value of ``name`` for the current context, or :data:`MISSING`."""
+        column = self.columns.get(name)
+        return MISSING if column is None else column.read()
+
+    def erase(self, name: str) -> bool:
+        """Unset ``name`` for the current context; tell whether it had a value."""
+        if self.read(name) is MISSING:
+            return False
+        self.columns[name].erase()
+        return True
+
+    def detach(self) -> None:
+        """Keep all values until :meth:`close`."""
+        for column in self.columns.values():
+            column.detach()
+
+    def close(self) -> None:
+        """Let go of all values."""
+        for column in self.columns.values():
+            column.close()
+        if self.started is not None:
+            self.started.close()
+
+
+class Table:
+    """Know one ``Local``: its class, its arguments, its names and where its values are.
+
+    Attributes:
+        declared: The class that the user wrote.
+        initialises: Whether that class has an ``__init__``.
+        names: What was set in some context, once.
+        on_declare: Called with each name when it is set for the first time.
+    """
+
+    __slots__ = ("_arguments", "_store", "declared", "initialises", "names", "on_declare")
+
+    def __init__(self, declared: type[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.declared = declared
+        self.initialises: bool = declared.__init__ is not object.__init__
+        self.on_declare: Callable[[str], None]
+        self._arguments = (args, kwargs)
+        self.names: set[str] = set()
+        self._store: Store
+        self.open()
+
+    def open(self) -> None:
+        """Make room for values."""
+        self._store = Store(initialises=self.initialises)
+
+    def here(self) -> Store:
+        """Return the store for the current scope."""
+        return self._store
+
+    def close(self) -> None:
+        """Let go of all values; the ``Local`` is gone."""
+        self._store.close()
+
+    def declare(self, name: str) -> bool:
+        """Tell whether contexts have values of their own under ``name``.
+
+        They have not where the class has a say in setting it.
+        """
+        if name in self.names:
+            return True
         for base in self.declared.__mro__:
             found: object = base.__dict__.get(name)
             if hasattr(type(found), "__set__") or hasattr(type(found), "__delete__"):
-                return None
-        with self._lock:
-            if name not in self.columns:
-                column: Column = {}
-                self._all = (*self._all, column)
-                self.on_declare(name, column)
-                self.columns[name] = column
-            return self.columns[name]
+                return False
+        self.on_declare(name)
+        self.names.add(name)
+        return True
 
-    def ensure_row(self, owner: Any) -> bool:
-        """Run ``__init__`` if the current context has no row yet; tell whether it was run."""
-        if not self.initialises or self._row() != _NONE:
+    def start(self) -> bool:
+        """Note that ``__init__`` is run in the current context; tell whether it has to be."""
+        started = self.here().started
+        if started is None or started.read() is not MISSING:
             return False
-        token = self.open_row()
+        started.write(True)  # noqa: FBT003 - any value will do
+        return True
+
+    def ensure(self, owner: Any) -> bool:
+        """Run ``__init__`` if it was not run in the current context; tell whether it was now."""
+        if not self.start():
+            return False
         args, kwargs = self._arguments
         try:
             type(owner).__init__(owner, *args, **kwargs)
         except BaseException:
-            self._variable.reset(token)
+            store = self.here()
+            for name in [*store.columns]:
+                store.erase(name)
+            if store.started is not None:
+                store.started.erase()
             raise
         return True
 
-    def open_row(self) -> Token[_Cell]:
-        """Give the current context a row without values."""
-        cell = _Cell()
-        self._rows[ref(cell, self._on_death)] = cell.row = next(_numbers)
-        return self._set(cell)
+    def absent(self, owner: Any, name: str) -> Any:
+        """Return what ``name`` is where the current context has no value, or raise."""
+        self.ensure(owner)
+        value = self.here().read(name)
+        if value is not MISSING:
+            return value
+        for base in self.declared.__mro__:
+            if name in base.__dict__:
+                found: object = base.__dict__[name]
+                bind = getattr(type(found), "__get__", None)
+                return found if bind is None else bind(found, owner, self.declared)
+        raise no_attribute(owner, name)
 
-    def read(self, column: Column) -> Any:
-        """Return the value in ``column`` for the current context, or :attr:`missing`."""
-        return column.get(self._row(), _MISSING)
+    def write(self, owner: Any, name: str, value: object) -> None:
+        """Set the value of a declared name for the current context."""
+        self.ensure(owner)
+        self.here().column(name).write(value)
 
-    def write(self, owner: Any, column: Column, value: object) -> None:
-        """Set the value in ``column`` for the current context."""
-        if self.initialises:
-            self.ensure_row(owner)
-        before = self.get(None)
-        cell = _Cell()
-        self._rows[ref(cell, self._on_death)] = cell.row = row = next(_numbers)
-        if before is not None:
-            old = before.row
-            for other in self._all:
-                if old in other:
-                    other[row] = other[old]
-        column[row] = value
-        self._set(cell)
-
-    def erase(self, owner: Any, column: Column) -> bool:
-        """Unset the value in ``column`` for the current context, if there is one."""
-        self.ensure_row(owner)
-        before = self.get(None)
-        if before is None or before.row not in column:
-            return False
-        cell = _Cell()
-        self._rows[ref(cell, self._on_death)] = cell.row = row = next(_numbers)
-        for other in self._all:
-            if before.row in other and other is not column:
-                other[row] = other[before.row]
-        self._set(cell)
-        return True
-
-    def close(self) -> None:
-        """Let go of all values; the ``Local`` is gone."""
-        self._rows.clear()
-        for column in self._all:
-            column.clear()
-        _spare.append(self._variable)
-
-    def _row(self) -> int:
-        cell = self.get(None)
-        return _NONE if cell is None or cell.row < self._born else cell.row
-
-    def _release(self, weak: ref[_Cell]) -> None:
-        # The last context that held the cell is gone, or holds a later one.
-        row = self._rows.pop(weak, _NONE)
-        for column in self._all:
-            column.pop(row, None)
+    def erase(self, owner: Any, name: str) -> bool:
+        """Unset ``name`` for the current context; tell whether it had a value."""
+        self.ensure(owner)
+        return self.here().erase(name)
 
 
 class Namespace(MutableMapping[str, Any]):
@@ -161,13 +161,13 @@ class Namespace(MutableMapping[str, Any]):
     __slots__ = ("_owner", "_table")
 
     def __init__(self, owner: Any, table: Table) -> None:
-        table.ensure_row(owner)
+        table.ensure(owner)
         self._owner = owner
         self._table = table
 
     def __getitem__(self, name: str) -> Any:
-        value = self._table.read(self._table.columns[name])
-        if value is _MISSING:
+        value = self._table.here().read(name)
+        if value is MISSING:
             raise KeyError(name)
         return value
 
@@ -175,17 +175,36 @@ class Namespace(MutableMapping[str, Any]):
         setattr(self._owner, name, value)
 
     def __delitem__(self, name: str) -> None:
-        if not self._table.erase(self._owner, self._table.columns[name]):
+        if not self._table.erase(self._owner, name):
             raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
-        read = self._table.read
-        return (
-            name for name, column in [*self._table.columns.items()] if read(column) is not _MISSING
-        )
+        store = self._table.here()
+        return (name for name in [*store.columns] if store.read(name) is not MISSING)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+    # What packages do with the __dict__ of a threading.local, beyond what every mapping can.
+    def copy(self) -> dict[str, Any]:
+        """Return what is set in the current context."""
+        return dict(self)
+
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self, **other}
+
+    def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return {**other, **self}
+
+    def __ior__(self, other: Mapping[str, Any]) -> Self:
+        self.update(other)
+        return self
+
     def __repr__(self) -> str:
         return repr(dict(self))
+
+
+def no_attribute(local: Any, name: str) -> AttributeError:
+    """Return the error that says so."""
+    sentence = f"{local.__class__.__name__!r} object has no attribute {name!r}"
+    return AttributeError(sentence, name=name, obj=local)

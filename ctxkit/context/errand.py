@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from _thread import get_ident
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from ctxkit.context._arrival import arrive, depart
+from ctxkit.context._arrival import arrive, depart, is_bare
 from ctxkit.context._hops import HELD_UP
 from ctxkit.context._sifting import copy_values
 from ctxkit.context.accessors import Furnished, any_registered, held
@@ -31,6 +31,54 @@ def forked_context() -> Context:
     if HELD_UP:
         context.run(copy_values)
     return context
+
+
+def carried(
+    f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Callable[..., Any], Any]:
+    """Return what runs ``f`` in the current context on a pool's thread, and its one argument.
+
+    What an :class:`Errand` is for any holder, at half the price for one that lets go of its
+    jobs by itself, and never runs them on this thread.
+    """
+    if any_registered():
+        return _called, [kwargs, args, Errand(f)]
+    if is_bare():
+        return _enter_bare, [kwargs, args, f, copy_context().run]
+    return _enter, [kwargs, args, f, forked_context().run]
+
+
+def is_carried(job: object) -> bool:
+    """Return whether ``job`` brings its context along."""
+    return job is _enter or job is _enter_bare or job is _called or isinstance(job, Errand)
+
+
+def carried_in(job: object, argument: object) -> object:
+    """Return the callable that a job of :func:`carried` is about to run, or ``job`` itself."""
+    if job in (_called, _enter, _enter_bare) and isinstance(argument, list) and argument:
+        return cast("list[object]", argument)[2]
+    return job
+
+
+# No local variable may hold any of it, or a traceback would keep it: from Python 3.14 on a pool
+# keeps the callable and its arguments in one, so these are emptied as they are used.
+
+
+def _called(job: list[Any]) -> Any:
+    return job.pop()(*job.pop(), **job.pop())
+
+
+def _enter_bare(job: list[Any]) -> Any:
+    return job.pop()(job.pop(), *job.pop(), **job.pop())
+
+
+def _enter(job: list[Any]) -> Any:
+    return job.pop()(_arrived, job)
+
+
+def _arrived(job: list[Any]) -> Any:
+    arrive()
+    return _called(job)
 
 
 class Errand(Generic[R]):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final, overload
+from contextvars import Token
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, final, overload
 
 from ctxkit.context._current import CURRENT
 from ctxkit.context.key import MISSING, Key, checked_name
@@ -11,7 +12,7 @@ from ctxkit.exceptions import KeyNotBoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from contextvars import Token
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from ctxkit.context.deadline import Deadline
@@ -169,10 +170,13 @@ def get(key: str | Key[Any], default: object = None, /) -> object:
 
 
 _NO_VALUES: Mapping[str | Key[Any], object] = {}
+_LEFT: Final = object()
+_get, _set, _reset = CURRENT.get, CURRENT.set, CURRENT.reset
 
 
-@final
-class bind:  # noqa: N801 - used as a verb: with bind(tenant="acme")
+def bind(
+    values: Mapping[str | Key[Any], object] = _NO_VALUES, /, **named: object
+) -> AbstractContextManager[Frame, None]:
     """Lay values over the current frame for the length of a with-block.
 
     ::
@@ -186,7 +190,7 @@ class bind:  # noqa: N801 - used as a verb: with bind(tenant="acme")
 
     Raises:
         ConfigurationError: A name in ``values`` is not a Python identifier.
-        RuntimeError: The same ``bind`` object was entered twice.
+        RuntimeError: What was returned is entered a second time.
 
     Context:
         Values are visible inside the block, to what it calls and to what it starts
@@ -194,27 +198,43 @@ class bind:  # noqa: N801 - used as a verb: with bind(tenant="acme")
         when the block is left in another context than it was entered in (a generator
         closed elsewhere); leaving never raises.
     """
-
-    __slots__ = ("_frame", "_token", "_values")
-
-    def __init__(
-        self, values: Mapping[str | Key[Any], object] = _NO_VALUES, /, **named: object
-    ) -> None:
+    if values is not _NO_VALUES:
         for key, value in values.items():
             named[key.name if isinstance(key, Key) else checked_name(key)] = value
-        self._values: dict[str, object] | None = named
-        self._frame = NO_FRAME
-        self._token: Token[Frame] | None = None
+    bound = _Bound()
+    # A constructor would cost a further call.
+    bound._values = named  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    bound.token = None
+    return bound
+
+
+@final
+class _Bound(Frame):
+    """Be the frame of a with-block, and its context manager: one object costs less than two."""
+
+    __slots__ = ("token",)
+
+    token: Token[Frame] | object | None  # None before the block, _LEFT after it
+
+    if TYPE_CHECKING:
+
+        def __init__(self) -> None: ...
+
+    else:
+        __init__ = object.__init__  # that of Frame would be called for nothing
 
     def __enter__(self) -> Frame:
-        values, self._values = self._values, None
-        if values is None:
+        if self.token is not None:
             msg = "This bind() was entered before. Make a new one for each with-block."
             raise RuntimeError(msg)
-        frame = CURRENT.get(NO_FRAME).extended(values)
-        self._frame = frame
-        self._token = CURRENT.set(frame)
-        return frame
+        outer = _get(NO_FRAME)
+        beneath, root = outer._values, outer._root  # noqa: SLF001 - frames know each other
+        if beneath:
+            self._values = {**beneath, **self._values}
+        self._root = outer if root is None else root
+        self.deadline = outer.deadline
+        self.token = _set(self)
+        return self
 
     def __exit__(
         self,
@@ -222,14 +242,18 @@ class bind:  # noqa: N801 - used as a verb: with bind(tenant="acme")
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        token, self._token = self._token, None
-        if token is None:
-            return
         try:
-            CURRENT.reset(token)
-        except ValueError:
-            # Another context than the one of __enter__: the token is of no use there, and
-            # what to restore is known only if our frame is still on top.
-            if CURRENT.get(NO_FRAME) is self._frame:
-                before = token.old_value
-                CURRENT.set(before if isinstance(before, Frame) else NO_FRAME)
+            _reset(self.token)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+        except (TypeError, ValueError):
+            if self.token is None:
+                return
+            self._leave_elsewhere()
+        self.token = _LEFT  # it holds the context, which may hold this frame
+
+    def _leave_elsewhere(self) -> None:
+        # Another context than the one of __enter__: the token is of no use there, and what
+        # to restore is known only if our frame is still on top.
+        token: Any = self.token
+        if isinstance(token, Token) and _get(NO_FRAME) is self:
+            before: object = token.old_value
+            _set(before if isinstance(before, Frame) else NO_FRAME)

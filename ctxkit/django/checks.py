@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
+from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.conf import settings
@@ -51,7 +52,7 @@ NOT_ADOPTABLE = Check(
     "ctxkit.E002",
     ERROR,
     'CTXKIT["ADOPT"] names something that cannot be adopted: {}',
-    "Name a threading.local that lives at the top of an importable module.",
+    "Name a threading.local in an importable module.",
 )
 NO_MIDDLEWARE = Check(
     "ctxkit.W001",
@@ -96,7 +97,9 @@ def _adoptions() -> Iterator[CheckMessage]:
 
 def _refusal(module: str, name: str) -> Exception | None:
     try:
-        if find_spec(module) is None:
+        # To match nothing is no error, but what stands before the first wildcard is there.
+        known = ".".join(takewhile(str.isidentifier, module.split(".")))
+        if known and find_spec(known) is None:
             return AdoptionError(module, name, "there is no such module")
         adopt(module, name)
     except (AdoptionError, ImportError) as error:

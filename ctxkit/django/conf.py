@@ -60,15 +60,42 @@ SETTINGS = (
         "each request gets a new one, and the client's is kept as `client_request_id`.",
     ),
     Setting(
+        "TRUST_CONTEXT",
+        "trust_context",
+        "False",
+        "Whether to take in the context that the caller sent: `ctxkit-context`, `traceparent`, "
+        "`tracestate`, `baggage`. Only where nobody but your own services can call.",
+    ),
+    Setting(
+        "REPORT_LEAKS",
+        "report_leaks",
+        "False",
+        "Whether to log, as warnings of the logger `ctxkit`, what still holds a request some "
+        "time after its end. For development and staging. Goes before `CTXKIT_REPORT_LEAKS` in "
+        "the environment.",
+    ),
+    Setting(
         "ADOPT",
         None,
         "[]",
-        "Module-level `threading.local` objects of other packages to make follow the request, "
-        'as dotted paths: `["package.module.name"]`.',
+        "`threading.local` objects of other packages to make follow the request, as dotted paths: "
+        '`["package.module.name"]`. A path splits into module and name at its last dot, or at a '
+        'colon: `"package.module:Class.name"`. Either part may be a pattern: '
+        '`"package.module.*"` is everything at the top of one module, `"package.*:*"` of every '
+        "module below a package.",
+    ),
+    Setting(
+        "INSTALL",
+        None,
+        "False",
+        "Whether to call {func}`ctxkit.install`, so that the standard library's own threads "
+        "and pools carry the context.",
     ),
 )
 
+_ADOPT_FIX = 'Write it like ["package.module.name"].'
 _KEYS = {setting.key: setting for setting in SETTINGS}
+_SWITCHES = frozenset(("INSTALL", "TRUST_REQUEST_ID", "TRUST_CONTEXT", "REPORT_LEAKS"))
 _options: BoundaryOptions | None = None
 
 
@@ -100,7 +127,7 @@ def adopt_declared() -> None:
     """Adopt what ``CTXKIT["ADOPT"]`` lists; what was adopted before stays so.
 
     Raises:
-        AdoptionError: One of them is no ``threading.local`` at the top of its module.
+        AdoptionError: One of them is no ``threading.local``.
         ConfigurationError: One of them is no dotted path.
     """
     declared = adoptions()
@@ -109,6 +136,15 @@ def adopt_declared() -> None:
 
         for module, name in declared:
             adopt(module, name)
+
+
+def install_declared() -> None:
+    """Call :func:`ctxkit.install` if ``CTXKIT["INSTALL"]`` says so."""
+    if _declared().get("INSTALL"):
+        from ctxkit.propagation import install, is_installed  # noqa: PLC0415 - as above
+
+        if not is_installed():  # whoever called it, maybe with arguments, goes before
+            install()
 
 
 def problems() -> list[ConfigurationError]:
@@ -151,7 +187,7 @@ def _arguments(declared: Mapping[str, object]) -> dict[str, Any]:
 def _refusal(setting: Setting, value: object) -> list[ConfigurationError]:
     """Return why ``value`` is refused, if it is, in the words of the setting."""
     name = f'CTXKIT["{setting.key}"]'
-    if setting.key == "TRUST_REQUEST_ID" and not isinstance(value, bool):
+    if setting.key in _SWITCHES and not isinstance(value, bool):
         return [ConfigurationError(name, f"must be a bool, not {value!r}", "Write True or False.")]
     try:
         if setting.argument is None:
@@ -180,18 +216,23 @@ def _paths(value: object) -> list[tuple[str, str]]:
 
 
 def _split(path: object) -> tuple[str, str]:
-    if isinstance(path, str) and all(part.isidentifier() for part in path.split(".")):
-        module, _, name = path.rpartition(".")
-        if module:
-            return module, name
-    raise _not_a_path(path)
+    if not isinstance(path, str):
+        raise _not_a_path(path)
+    module, _, name = path.partition(":") if ":" in path else path.rpartition(".")
+    if not module or not name:
+        raise _not_a_path(path)
+    from ctxkit.propagation.adoption import validate  # noqa: PLC0415 - few projects ask for it
+
+    try:
+        validate(module, name)
+    except ConfigurationError as error:
+        raise ConfigurationError('CTXKIT["ADOPT"]', error.problem, _ADOPT_FIX) from None
+    return module, name
 
 
 def _not_a_path(value: object) -> ConfigurationError:
     return ConfigurationError(
-        'CTXKIT["ADOPT"]',
-        f"must be a list of dotted paths, not {value!r}",
-        'Write it like ["package.module.name"].',
+        'CTXKIT["ADOPT"]', f"must be a list of dotted paths, not {value!r}", _ADOPT_FIX
     )
 
 

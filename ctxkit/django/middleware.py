@@ -60,6 +60,7 @@ class ContextMiddleware:
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         conf.options()
         conf.adopt_declared()
+        conf.install_declared()
         self.get_response = get_response
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from concurrent import futures
-from contextvars import Context, copy_context
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ctxkit.context import capture
-from ctxkit.context._arrival import is_bare
-from ctxkit.context.errand import Errand
+from ctxkit.context.errand import carried
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -39,10 +38,8 @@ class ThreadPoolExecutor(futures.ThreadPoolExecutor):
         # In an empty context, since submit may start a worker, and what starts a thread is
         # kept by it for its life: by -X thread_inherit_context, by OpenTelemetry, by Sentry.
         submit: Callable[..., Any] = super().submit
-        if not is_bare():
-            return Context().run(submit, Errand(fn), *args, **kwargs)
-        # What an errand comes to, for half the price: the pool lets go of its jobs by itself.
-        return Context().run(submit, copy_context().run, fn, *args, **kwargs)
+        future: futures.Future[T] = Context().run(submit, *carried(fn, args, kwargs))
+        return future
 
     def map(self, fn: Callable[..., T], *iterables: Iterable[Any], **options: Any) -> Iterator[T]:
         """Schedule ``fn`` for the items of ``iterables`` in the current context."""

@@ -84,6 +84,13 @@ def test_matrix_leaves_out_only_what_django_does_not_support() -> None:
     assert every - pairs == {("3.11", "6.0"), ("3.11", "6.1")}
 
 
+def test_tests_of_others_run_on_every_python_that_is_classified() -> None:
+    names = [name for each in _TOX["tox"]["env_list"].split() for name in _expanded(each)]
+    matches = (re.fullmatch(r"py3(\d+)-foreign", name) for name in names)
+    pythons = {f"3.{match[1]}" for match in matches if match}
+    assert pythons == _classified("Programming Language :: Python :: ")
+
+
 def test_oldest_python_is_the_required_one() -> None:
     oldest = min(_classified("Programming Language :: Python :: "), key=lambda v: int(v[2:]))
     assert pyproject()["project"]["requires-python"] == f">={oldest}"

@@ -66,6 +66,7 @@ def test_next_request_on_the_connection_finds_nothing_of_the_one_before(site: Si
                 "request_id": "clean",
                 "who": None,
                 "language": "en-us",
+                "zone": "America/Chicago",
                 "local": None,
                 "adopted": None,
             }

@@ -18,8 +18,26 @@ from pathlib import Path
 
 from measuring import Row
 
-GROUPS = ("asgi", "django_middleware", "imports", "namespaces", "carriers", "flushing")
+GROUPS = (
+    "asgi",
+    "django_middleware",
+    "imports",
+    "frames",
+    "namespaces",
+    "memory",
+    "carriers",
+    "carriers_django",
+    "carriers_sdks",
+    "flushing",
+)
 CTXKIT_ASGI, CTXKIT_DJANGO = "ctxkit.ASGIMiddleware", "ctxkit.django.ContextMiddleware"
+HEADS = {
+    "seconds": "µs",
+    "added": "added µs",
+    "ratio": "ratio",
+    "modules": "modules",
+    "kept": "bytes kept",
+}
 # (table, subject, the most that is promised of `field`)
 PROMISES = (
     ("ASGI, id taken over", CTXKIT_ASGI, "ratio", 1.0),
@@ -27,6 +45,15 @@ PROMISES = (
     ("Django, WSGI", CTXKIT_DJANGO, "ratio", 0.5),
     ("Django, ASGI", CTXKIT_DJANGO, "ratio", 0.5),
     ("Import, bare interpreter", "import ctxkit", "modules", 15),
+    ("with-block", "with bind()", "ratio", 5.0),
+    ("Frame of a request", "a frame in a copied context", "seconds", 5e-6),
+    ("Attribute, get", "ctxkit.Local", "ratio", 2.2),
+    ("Attribute, set", "ctxkit.Local", "ratio", 8.0),
+    ("Attribute, set to what it is", "ctxkit.Local", "ratio", 3.5),
+    ("Memory", "1000000 frames", "kept", 100_000),
+    ("Memory", "1000000 submits", "kept", 100_000),
+    ("Memory", "1000 dropped Locals", "kept", 100_000),
+    ("Memory", "1000 dropped Locals of a thread", "kept", 100_000),
 )
 
 
@@ -96,10 +123,9 @@ def markdown(rows: list[Row]) -> str:
     lines: list[str] = []
     for table in dict.fromkeys(row.table for row in rows):
         mine = [row for row in rows if row.table == table]
-        columns = ["seconds", *(c for c in ("added", "ratio", "modules") if _has(mine, c))]
-        heads = {"seconds": "µs", "added": "added µs", "ratio": "ratio", "modules": "modules"}
+        columns = [column for column in HEADS if _has(mine, column)]
         lines += [
-            f"| {table} | {' | '.join(heads[column] for column in columns)} |",
+            f"| {table} | {' | '.join(HEADS[column] for column in columns)} |",
             f"|---|{'---:|' * len(columns)}",
             *(f"| {r.subject} | {' | '.join(_cell(r, c) for c in columns)} |" for r in mine),
             "",

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers.pages import CHECKS, blocks, check_of, name_of, pages, run_page
+from helpers.pages import CHECKS, blocks, has_check, name_of, pages, run_page
 from helpers.project import PACKAGE, ROOT, module_name, pyproject, sources, tree
 
 import ctxkit
@@ -41,11 +41,11 @@ def test_examples_of_a_page_run(page: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", PYTHON_PAGES, ids=name_of)
 def test_claims_of_a_page_are_checked(page: Path) -> None:
     asserted = any("assert" in block.code for block in blocks(page))
-    assert asserted or check_of(page).exists()
+    assert asserted or has_check(page)
 
 
 def test_checks_belong_to_pages() -> None:
-    assert {path.stem for path in CHECKS.glob("*.py")} <= {name_of(page) for page in PYTHON_PAGES}
+    assert {path.stem for path in CHECKS.iterdir()} <= {name_of(page) for page in PYTHON_PAGES}
 
 
 def test_blocks_have_a_language_that_is_tested() -> None:

@@ -1,4 +1,4 @@
-"""A Django project on two packages that keep the request in a ``threading.local``.
+"""A Django project on packages that keep the request in a ``threading.local``.
 
 ``ADOPTED`` in the environment, space-separated, is what ``CTXKIT["ADOPT"]`` lists.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import crum
@@ -25,10 +26,17 @@ settings.configure(
     ALLOWED_HOSTS=["*"],
     CACHES={"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}},
     CTXKIT={"ADOPT": os.environ["ADOPTED"].split(), "FLUSH_MODE": "never"},
-    INSTALLED_APPS=["ctxkit.django"],
+    INSTALLED_APPS=[
+        "ctxkit.django",
+        "django.contrib.contenttypes",
+        "django.contrib.auth",
+    ],
     MIDDLEWARE=[
         "ctxkit.django.ContextMiddleware",
+        "helpers.adopted_site.name_user",
         "crum.CurrentRequestUserMiddleware",
+        "django_currentuser.middleware.ThreadLocalUserMiddleware",
+        "django_middleware_global_request.middleware.GlobalRequestMiddleware",
         "edx_django_utils.cache.middleware.RequestCacheMiddleware",
     ],
     ROOT_URLCONF=__name__,
@@ -36,24 +44,48 @@ settings.configure(
 )
 django.setup()
 
-from edx_django_utils.cache import RequestCache  # noqa: E402 - wants the settings
+from django_currentuser.middleware import get_current_user  # noqa: E402 - want the settings
+from django_middleware_global_request import get_request  # noqa: E402
+from edx_django_utils.cache import RequestCache  # noqa: E402
+from modeltranslation.thread_context import auto_populate_mode  # noqa: E402
+from modeltranslation.utils import auto_populate  # noqa: E402
+from multidb.pinning import this_thread_is_pinned, use_primary_db  # noqa: E402
 
 _meetings: dict[str, asyncio.Barrier] = {}
 
 
-def seen() -> dict[str, str | None]:
+def name_user(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
+    """Log in whoever the request is of."""
+
+    def middleware(request: HttpRequest) -> Any:
+        request.user = request.GET["who"]  # type: ignore[assignment]  # a name is enough
+        return get_response(request)
+
+    return middleware
+
+
+def seen() -> dict[str, str | bool | None]:
     """Return whose request each package takes this for."""
-    request = crum.get_current_request()
+    requests = {"crum": crum.get_current_request(), "global_request": get_request()}
     cached = RequestCache("tests").get_cached_response("who")
     return {
-        "crum": request and request.GET["who"],
+        **{package: request and request.GET["who"] for package, request in requests.items()},
+        "currentuser": get_current_user(),
         "edx": cached.value if cached.is_found else None,
+        "modeltranslation": auto_populate_mode() or None,
+        "multidb": this_thread_is_pinned(),
     }
 
 
 async def meet(request: HttpRequest) -> JsonResponse:
     """Remember who asks, wait for the other request, and say who one is taken for."""
-    RequestCache("tests").set("who", request.GET["who"])
+    who = request.GET["who"]
+    RequestCache("tests").set("who", who)
+    with auto_populate(who), use_primary_db if who == "alice" else nullcontext():
+        return await _meet(request)
+
+
+async def _meet(request: HttpRequest) -> JsonResponse:
     barrier = _meetings.setdefault(request.GET["meeting"], asyncio.Barrier(2))
     async with asyncio.timeout(10):
         await barrier.wait()

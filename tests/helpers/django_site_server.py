@@ -12,8 +12,9 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from helpers.servers import python_path
 
 from ctxkit.testing import TelemetrySink
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-_TESTS = Path(__file__).parent.parent
 _APP = "helpers.django_site_app"
 _ARGV = {
     "wsgi": ["gunicorn", "--bind=127.0.0.1:0", "--threads=4", "--keep-alive=30", f"{_APP}:wsgi"],
@@ -140,7 +140,7 @@ class Site:
             [sys.executable, "-m", *_ARGV[self.protocol]],
             env={
                 **{k: v for k, v in os.environ.items() if not k.startswith(("CTXKIT_", "OTEL_"))},
-                "PYTHONPATH": str(_TESTS),
+                "PYTHONPATH": python_path(),
                 "PYTHONUNBUFFERED": "1",
                 "SENTRY_DSN": self.sink.dsn,
                 "OTEL_EXPORTER_OTLP_ENDPOINT": self.sink.otlp_endpoint,

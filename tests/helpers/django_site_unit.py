@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import django
 from django.conf import settings
-from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http import FileResponse, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import path
 
 import ctxkit
@@ -80,6 +81,10 @@ async def astream(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(body())
 
 
+def file(request: HttpRequest) -> FileResponse:
+    return FileResponse(Path(__file__).open("rb"))
+
+
 class Subclass(ContextMiddleware):
     """What a project makes of the middleware for its own ends."""
 
@@ -102,6 +107,7 @@ urlpatterns = [
     path("fail", fail),
     path("stream", stream),
     path("astream", astream),
+    path("file", file),
 ]
 
 

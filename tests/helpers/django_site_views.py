@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import threading
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sentry_sdk
+from django.core.signals import request_finished
+from django.dispatch import receiver
 from django.http import FileResponse, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import path
 from django.utils import timezone, translation
@@ -20,8 +25,11 @@ from ctxkit.flushing import on_report
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from typing import TypeVar
 
     from django.http import HttpRequest
+
+    T = TypeVar("T", bound=StreamingHttpResponse)
 
 ctxkit.adopt("helpers.django_site_legacy", "state")
 
@@ -235,6 +243,88 @@ async def aoverlap(request: HttpRequest) -> JsonResponse:
         return JsonResponse({"first": first, "second": await _async_carriers()})
 
 
+# Streams, and what comes after them ----------------------------------------------------
+
+_ends: dict[str, dict[str, object]] = {}
+
+
+def _become(who: str) -> None:
+    """Set what is known, and never set it back."""
+    translation.activate(who)
+    timezone.activate(_zones[who])
+    LOCAL.who = who
+    legacy.state.who = who
+    ctxkit.bind(who=who).__enter__()
+
+
+def _end(event: str) -> None:
+    name = str(ctxkit.get("request_id"))
+    ends = _ends.setdefault(name, {})
+    ends[f"{event} again" if event in ends else event] = _seen()
+
+
+@receiver(request_finished)
+def _finished(**_: object) -> None:
+    if str(ctxkit.get("request_id")).startswith("parted"):
+        _end("request_finished")
+
+
+class _Closer:
+    def close(self) -> None:
+        _end("resource closer")
+
+
+def _ending(response: T) -> T:
+    response._resource_closers.append(_Closer().close)
+    return response
+
+
+def _part() -> str:
+    """Return what the part before left, and leave something else."""
+    seen = _seen()
+    _become("de" if seen["who"] == "fr" else "fr")
+    return json.dumps(seen) + "\n"
+
+
+def parted(request: HttpRequest) -> StreamingHttpResponse:
+    def body() -> Iterator[str]:
+        try:
+            for _ in range(3):
+                yield _part()
+        finally:
+            _end("body")
+
+    _become("fr")
+    return _ending(StreamingHttpResponse(body()))
+
+
+async def aparted(request: HttpRequest) -> StreamingHttpResponse:
+    async def body() -> AsyncIterator[str]:
+        try:
+            for _ in range(3):
+                yield _part()
+                await asyncio.sleep(0)
+        finally:
+            _end("body")
+
+    _become("fr")
+    return _ending(StreamingHttpResponse(body()))
+
+
+def parted_file(request: HttpRequest) -> FileResponse:
+    """Leave the body to the server: Django gives its own close() to the file for that."""
+    _become("fr")
+    return _ending(FileResponse(Path(__file__).open("rb")))
+
+
+def ends(request: HttpRequest, name: str, count: int) -> JsonResponse:
+    """Tell what a request saw after its last byte, when there is that much."""
+    deadline = time.monotonic() + 10
+    while len(_ends.get(name, {})) < count and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return JsonResponse(_ends.get(name, {}))
+
+
 def leftover(request: HttpRequest) -> JsonResponse:
     """Tell what a request finds that set nothing itself."""
     return JsonResponse(
@@ -242,6 +332,7 @@ def leftover(request: HttpRequest) -> JsonResponse:
             "request_id": ctxkit.get("request_id"),
             "who": ctxkit.get("who"),
             "language": translation.get_language(),
+            "zone": timezone.get_current_timezone_name(),
             "local": getattr(LOCAL, "who", None),
             "adopted": getattr(legacy.state, "who", None),
         }
@@ -262,4 +353,8 @@ urlpatterns = [
     path("overlap", overlap),
     path("aoverlap", aoverlap),
     path("leftover", leftover),
+    path("parted", parted),
+    path("aparted", aparted),
+    path("parted-file", parted_file),
+    path("ends/<name>/<int:count>", ends),
 ]

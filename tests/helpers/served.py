@@ -1,33 +1,34 @@
 """The applications that the server tests run: one in WSGI and one in ASGI, the same paths.
 
-What they record is an id per request, appended at the very end of the application. The
-sink takes its time, and writes the ids it has delivered to the file in ``SERVED_LOG``: so
-whoever looks into that file sees what had landed at that moment.
+A path that begins with ``/never`` holds nothing; any other is in the mode of the environment.
+
+What they record for the paths that are answered here is an id per request, appended at the
+very end of the application. The sink takes its time, and writes the ids it has delivered to
+the file in ``SERVED_LOG``: so whoever looks into that file sees what had landed at that
+moment. The other paths are those of served_wsgi.py and served_asgi.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import json
 import os
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from helpers import served_asgi, served_wsgi
 
 import ctxkit
 from ctxkit.flushing import add_sink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 PATIENCE = 10.0  # seconds
 LATENCY = 0.1
 
 log = Path(os.environ["SERVED_LOG"])
 recorded: list[str] = []
-leak: contextvars.ContextVar[str] = contextvars.ContextVar("leak", default="nothing")
 
 
 class Delivering:
@@ -72,64 +73,8 @@ async def await_client() -> None:
             await asyncio.sleep(0.005)
 
 
-_met: dict[str, threading.Barrier] = {}
-_lock = threading.Lock()
-
-
-def meet(room: str) -> None:
-    """Wait until both requests of ``room`` are here."""
-    with _lock:
-        barrier = _met.setdefault(room, threading.Barrier(2))
-    barrier.wait(PATIENCE)
-
-
-def look() -> list[str]:
-    return [str(ctxkit.get("request_id")), str(ctxkit.get("user")), leak.get()]
-
-
-def carried() -> dict[str, list[str]]:
-    """Return what each carrier of the standard library's kind sees of this request."""
-    seen: dict[str, list[str]] = {"here": look()}
-
-    def note(name: str) -> Callable[[], None]:
-        return lambda: seen.__setitem__(name, look())
-
-    for thread in (ctxkit.Thread(target=note("Thread")), ctxkit.Timer(0.001, note("Timer"))):
-        thread.start()
-        thread.join(PATIENCE)
-    seen["ThreadPoolExecutor"] = POOL.submit(look).result(PATIENCE)
-    return seen
-
-
-async def acarried() -> dict[str, list[str]]:
-    """Return what the carriers of asyncio see of this request."""
-
-    async def alook() -> list[str]:
-        await asyncio.sleep(0)
-        return look()
-
-    return {
-        "here": look(),
-        "to_thread": await ctxkit.to_thread(look),
-        "run_in_executor": await ctxkit.run_in_executor(None, look),
-        "create_task": await ctxkit.create_task(alook()),
-    }
-
-
-# One thread for all: it was started by whichever request came first.
-POOL = ctxkit.ThreadPoolExecutor(1)
-
-
-def tell(query: str) -> bytes:
-    """Return what is seen at the start of a request, and leave something behind."""
-    before = look()
-    leak.set(f"left by {query}")
-    return json.dumps(before).encode()
-
-
 def wsgi_app(environ: Any, start_response: Any) -> Any:
-    path, query = environ["PATH_INFO"], environ["QUERY_STRING"]
-    environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    path = environ["PATH_INFO"]
     headers = [("Content-Type", "text/plain")]
     if path == "/empty":
         start_response("204 No Content", [])
@@ -145,15 +90,7 @@ def wsgi_app(environ: Any, start_response: Any) -> Any:
         if environ["REQUEST_METHOD"] == "HEAD":
             return ended([b"abcd"])
         return ended(step() for step in (lambda: b"ab", lambda: (wait_for_client(), b"cd")[1]))
-    if path == "/carriers":
-        leak.set(query)
-        with ctxkit.bind(user=query.partition(":")[2]):
-            meet(query.partition(":")[0])
-            content = json.dumps(carried()).encode()
-    else:
-        content = tell(query)
-    start_response("200 OK", [*headers, ("Content-Length", str(len(content)))])
-    return [content]
+    return served_wsgi.app(environ, start_response)
 
 
 def ended(parts: Any) -> Iterator[bytes]:
@@ -165,10 +102,8 @@ def ended(parts: Any) -> Iterator[bytes]:
 
 
 async def asgi_app(scope: Any, receive: Any, send: Any) -> None:
-    if scope["type"] == "lifespan":
-        for _ in range(2):
-            kind = (await receive())["type"]
-            await send({"type": f"{kind}.complete"})
+    if scope.get("path") not in ("/empty", "/framed", "/chunked", "/list"):
+        await served_asgi.app(scope, receive, send)
         return
     while (await receive()).get("more_body"):
         pass
@@ -177,35 +112,35 @@ async def asgi_app(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def respond(scope: Any, send: Any) -> None:
-    path, query = scope["path"], scope["query_string"].decode()
-    headers = [(b"content-type", b"text/plain")]
+    path = scope["path"]
     if path == "/empty":
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
         return
-    if path in ("/framed", "/chunked", "/list"):
-        if path != "/chunked":
-            headers.append((b"content-length", b"4"))
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        if path == "/list" or scope["method"] == "HEAD":
-            await send({"type": "http.response.body", "body": b"abcd"})
-            return
-        await send({"type": "http.response.body", "body": b"ab", "more_body": True})
-        await await_client()
-        await send({"type": "http.response.body", "body": b"cd", "more_body": True})
-        await send({"type": "http.response.body"})
-        return
-    if path == "/carriers":
-        leak.set(query)
-        with ctxkit.bind(user=query.partition(":")[2]):
-            await asyncio.to_thread(meet, query.partition(":")[0])
-            content = json.dumps({**await ctxkit.to_thread(carried), **await acarried()}).encode()
-    else:
-        content = tell(query)
-    headers.append((b"content-length", str(len(content)).encode()))
+    headers = [(b"content-type", b"text/plain")]
+    if path != "/chunked":
+        headers.append((b"content-length", b"4"))
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
+    if path == "/list" or scope["method"] == "HEAD":
+        await send({"type": "http.response.body", "body": b"abcd"})
+        return
+    await send({"type": "http.response.body", "body": b"ab", "more_body": True})
+    await await_client()
+    await send({"type": "http.response.body", "body": b"cd", "more_body": True})
+    await send({"type": "http.response.body"})
 
 
-wsgi = ctxkit.WSGIMiddleware(wsgi_app)
-asgi = ctxkit.ASGIMiddleware(asgi_app)
+_wsgi = ctxkit.WSGIMiddleware(wsgi_app)
+_passing_wsgi = ctxkit.WSGIMiddleware(wsgi_app, mode="never")
+_asgi = ctxkit.ASGIMiddleware(asgi_app)
+_passing_asgi = ctxkit.ASGIMiddleware(asgi_app, mode="never")
+
+
+def wsgi(environ: Any, start_response: Any) -> Any:
+    passing = environ["PATH_INFO"].startswith("/never/")
+    return (_passing_wsgi if passing else _wsgi)(environ, start_response)
+
+
+async def asgi(scope: Any, receive: Any, send: Any) -> None:
+    passing = scope.get("path", "").startswith("/never/")
+    await (_passing_asgi if passing else _asgi)(scope, receive, send)

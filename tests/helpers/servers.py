@@ -114,6 +114,12 @@ KINDS = (
 )
 
 
+def python_path() -> str:
+    """Return where a program finds the helpers, and what this one was told to look for."""
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return os.pathsep.join([str(TESTS), *(str(Path(each).resolve()) for each in given if each)])
+
+
 class Server:
     """A running server; a context manager that ends it.
 
@@ -132,7 +138,7 @@ class Server:
         self._process = subprocess.Popen(
             kind.argv(app, self.port),
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(TESTS), **environ},
+            env={**os.environ, "PYTHONPATH": python_path(), **environ},
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,
@@ -194,11 +200,24 @@ class Connection:
         self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
         self._socket.settimeout(PATIENCE)
         self._buffer = b""
+        # What was written but not sent; None to send it at once.
+        self._written: bytes | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def hold(self) -> None:
+        """Keep back what is written until :meth:`let_go`, to send it all at once."""
+        self._written = b""
+
+    def let_go(self) -> None:
+        written, self._written = self._written, None
+        self._socket.sendall(written or b"")
+
+    def close(self) -> None:
         self._socket.close()
 
     def send(
@@ -212,7 +231,11 @@ class Connection:
         if body:
             fields["Content-Length"] = str(len(body))
         lines = [f"{method} {path} HTTP/1.1", *(f"{k}: {v}" for k, v in fields.items()), "", ""]
-        self._socket.sendall("\r\n".join(lines).encode() + body)
+        message = "\r\n".join(lines).encode() + body
+        if self._written is None:
+            self._socket.sendall(message)
+        else:
+            self._written += message
         return self
 
     def _more(self) -> bool:
@@ -256,6 +279,12 @@ class Connection:
             got += part
         response.body += got
         return got
+
+    def first_line(self, response: Response) -> bytes:
+        """Read the first line of content."""
+        while b"\n" not in response.body:
+            self.content(response, 1)
+        return response.body.split(b"\n")[0]
 
     def finish(self, response: Response, method: str = "GET") -> Response:
         """Read on until the response is complete for the client."""

@@ -9,22 +9,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@pytest.fixture(scope="module")
-def mode(request: pytest.FixtureRequest) -> str:
-    """Hold every response, unless the module says otherwise."""
-    return getattr(request, "param", "always")
-
-
-@pytest.fixture(scope="module", params=KINDS, ids=lambda kind: kind.name)
+@pytest.fixture(scope="session", params=KINDS, ids=lambda kind: kind.name)
 def server(
-    request: pytest.FixtureRequest, mode: str, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """Run each server that is installed."""
+    """Run each server that is installed, once: every response is held, unless its path says no."""
     kind: Kind = request.param
     if not kind.available:
         pytest.skip(f"{kind.name} is not installed")
     folder = tmp_path_factory.mktemp(kind.name)
-    environ = {"CTXKIT_FLUSH_MODE": mode, "SERVED_LOG": str(folder / "landed.txt")}
+    environ = {"CTXKIT_FLUSH_MODE": "always", "SERVED_LOG": str(folder / "landed.txt")}
     (folder / "landed.txt").touch()
     with Server(kind, f"helpers.served:{kind.protocol}", folder, environ) as running:
         yield running

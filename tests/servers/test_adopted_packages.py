@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import distributions
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from helpers import adopting
 from helpers.servers import KINDS, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytest.importorskip("uvicorn")
-pytest.importorskip("crum")
-pytest.importorskip("edx_django_utils")
+PACKAGES = {
+    "crum": "django-crum",
+    "currentuser": "django-currentuser",
+    "edx": "edx-django-utils",
+    "global_request": "django-middleware-global-request",
+    "modeltranslation": "django-modeltranslation",
+    "multidb": "django-multidb-router",
+}
+for distribution in ("uvicorn", *PACKAGES.values()):
+    if not any(distributions(name=distribution)):
+        pytest.skip(f"{distribution} is not installed", allow_module_level=True)
 
 UVICORN = next(kind for kind in KINDS if kind.name == "uvicorn-h11")
-# An instance of threading.local, and one of a subclass with an __init__.
-ADOPTED = "crum._thread_locals edx_django_utils.cache.utils._REQUEST_CACHE"
+ADOPTED = " ".join(adopting.lines()[package] for package in PACKAGES.values())
+
+
+def _who_is(who: str) -> dict[str, Any]:
+    """Return what each package keeps of a request; one only knows whether it is alice's."""
+    return {name: who == "alice" if name == "multidb" else who for name in PACKAGES}
+
+
+NOBODY = {name: False if name == "multidb" else None for name in PACKAGES}
 
 
 def _site(adopted: str, tmp_path_factory: pytest.TempPathFactory) -> Server:
@@ -50,18 +67,22 @@ def _overlapping(site: Server, meeting: str) -> dict[str, Any]:
 def test_overlapping_requests_are_mistaken_for_each_other_without_adoption(
     plain_site: Server,
 ) -> None:
-    answers = _overlapping(plain_site, "plain")
-    # The view is not on the thread of crum's middleware, and both views are on one thread.
-    assert [answer["view"]["crum"] for answer in answers.values()] == [None, None]
-    assert len({answer["view"]["edx"] for answer in answers.values()}) == 1
-    for answer in answers.values():
-        assert answer["to_thread"] == {"crum": None, "edx": None}
+    answers = _overlapping(plain_site, "plain").values()
+    for answer in answers:
+        # The view is not on the thread of the middlewares, and both views are on one thread.
+        for package in ("crum", "currentuser", "global_request"):
+            assert answer["view"][package] is None
+        assert answer["view"]["multidb"] is True
+        assert answer["to_thread"] == NOBODY
+    for package in ("edx", "modeltranslation"):
+        assert len({answer["view"][package] for answer in answers}) == 1
 
 
 def test_overlapping_requests_see_themselves_through_every_carrier(adopted_site: Server) -> None:
     for turn in range(10):
         for who, answers in _overlapping(adopted_site, f"turn{turn}").items():
-            assert answers == {carrier: {"crum": who, "edx": who} for carrier in answers}
+            assert answers == dict.fromkeys(answers, _who_is(who))
+            assert len(answers) == 4
 
 
 def test_next_request_on_the_connection_finds_nothing_of_the_one_before(
@@ -72,4 +93,5 @@ def test_next_request_on_the_connection_finds_nothing_of_the_one_before(
             connection.send(f"/meet?who={who}&meeting=before")
         assert [each.receive().status for each in (one, other)] == [200, 200]
         one.send("/first-look?who=carol")
-        assert json.loads(one.receive().body) == {"crum": "carol", "edx": None}
+        of_carol = {"crum": "carol", "currentuser": "carol", "global_request": "carol"}
+        assert json.loads(one.receive().body) == {**NOBODY, **of_carol}

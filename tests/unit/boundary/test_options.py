@@ -15,6 +15,7 @@ def test_defaults_are_never_and_the_usual_header() -> None:
     assert options.request_id_header == "X-Request-ID"
     assert options.trust_request_id
     assert not options.holds
+    assert not options.report_leaks
 
 
 def test_environment_fills_in_what_was_not_given() -> None:
@@ -52,6 +53,7 @@ def test_auto_asks_the_host(variable: str, mode: str, monkeypatch: pytest.Monkey
         ({"timeout": float("nan")}, {}, "timeout"),
         ({"timeout": "soon"}, {}, "timeout"),
         ({}, {"CTXKIT_FLUSH_TIMEOUT": "2s"}, "CTXKIT_FLUSH_TIMEOUT"),
+        ({}, {"CTXKIT_REPORT_LEAKS": "perhaps"}, "CTXKIT_REPORT_LEAKS"),
         ({"request_id_header": ""}, {}, "request_id_header"),
         ({"request_id_header": "X Request"}, {}, "request_id_header"),
         ({"request_id_header": "X-Id\n"}, {}, "request_id_header"),
@@ -65,6 +67,26 @@ def test_unusable_value_names_setting_and_fix(
         BoundaryOptions.resolve(**given, environ=environ)  # type: ignore[arg-type]
     assert caught.value.setting == setting
     assert caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("given", "value", "reported"),
+    [
+        (None, "1", True),
+        (None, "True", True),
+        (None, "0", False),
+        (None, "", False),
+        (False, "1", False),
+        (True, "0", True),
+    ],
+)
+def test_leaks_are_reported_where_argument_or_environment_says(
+    given: bool | None,  # noqa: FBT001 - a value of the table
+    value: str,
+    reported: bool,  # noqa: FBT001
+) -> None:
+    environ = {"CTXKIT_REPORT_LEAKS": value}
+    assert BoundaryOptions.resolve(report_leaks=given, environ=environ).report_leaks is reported
 
 
 def test_header_is_spelled_for_both_protocols() -> None:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import gc
 import pickle
+import weakref
 from contextvars import Context, copy_context
 
 import pytest
 
 from ctxkit import ConfigurationError, Frame, Key, KeyNotBoundError, bind, current, get
 from ctxkit.context import NO_FRAME, Deadline, Lazy
+from ctxkit.context._current import CURRENT
 
 
 def test_current_outside_of_everything_is_the_empty_frame() -> None:
@@ -58,6 +61,49 @@ def test_bind_left_in_another_context_with_another_frame_on_top_leaves_that_alon
     with bind(tenant="mine"):
         bound.__exit__(None, None, None)
         assert get("tenant") == "mine"
+
+
+def test_bind_keeps_the_root_and_the_deadline_beneath() -> None:
+    root = Frame({"tenant": "acme"}, deadline=Deadline.after(60))
+
+    def inside() -> None:
+        CURRENT.set(root)
+        with bind(user=7) as outer, bind() as inner:
+            assert (outer.root, outer.deadline) == (root, root.deadline)
+            assert (inner.root, inner.deadline) == (root, root.deadline)
+            assert dict(inner) == {"tenant": "acme", "user": 7}
+        assert dict(root) == {"tenant": "acme"}
+
+    Context().run(inside)
+    with bind(user=7) as frame:
+        assert (frame.root, frame.deadline) == (NO_FRAME, None)
+
+
+def test_bind_left_leaves_its_frame_to_nobody() -> None:
+    with bind(tenant="acme") as frame:
+        gone = weakref.ref(frame)
+        del frame
+        assert gone() is not None
+    gc.disable()
+    try:
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_bind_leaves_the_mapping_it_was_given_alone() -> None:
+    values: dict[str | Key[object], object] = {"tenant": "acme"}
+    with bind(values, user=7), bind(values) as frame:
+        assert dict(frame) == {"tenant": "acme", "user": 7}
+    assert values == {"tenant": "acme"}
+
+
+def test_bind_left_before_it_is_entered_does_nothing() -> None:
+    bound = bind(tenant="acme")
+    bound.__exit__(None, None, None)
+    assert get("tenant") is None
+    with bound:
+        assert get("tenant") == "acme"
 
 
 def test_bind_left_twice_is_left_once() -> None:

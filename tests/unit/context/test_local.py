@@ -4,6 +4,7 @@ import asyncio
 import copy
 import gc
 import pickle
+import sys
 import threading
 import weakref
 from contextvars import Context, copy_context
@@ -120,9 +121,9 @@ def test_dict_shows_and_changes_what_is_set_in_this_context() -> None:
 
 def test_dict_is_neither_replaced_nor_deleted() -> None:
     local = Local()
-    with pytest.raises(AttributeError):
+    with pytest.raises(AttributeError, match="'Local' object attribute '__dict__' is read-only"):
         local.__dict__ = {}
-    with pytest.raises(AttributeError):
+    with pytest.raises(AttributeError, match="'Local' object attribute '__dict__' is read-only"):
         del local.__dict__
 
 
@@ -229,6 +230,27 @@ def test_init_that_fails_leaves_nothing_and_runs_again() -> None:
 
     Failing.attempts = 1
     assert in_plain_thread(twice) is True
+
+
+def test_init_that_fails_takes_back_what_it_set() -> None:
+    class Failing(Local):
+        attempts = 0
+
+        def __init__(self) -> None:
+            Failing.attempts += 1
+            if Failing.attempts == 2:
+                self.half = True
+                raise LookupError
+            self.whole = True
+
+    local = Failing()
+
+    def twice() -> dict[str, object]:
+        with pytest.raises(LookupError):
+            local.whole  # noqa: B018
+        return dict(vars(local))
+
+    assert in_plain_thread(twice) == {"whole": True}
 
 
 def test_subclass_keeps_its_class_attributes_properties_and_methods() -> None:
@@ -382,6 +404,90 @@ def test_finaliser_of_a_subclass_still_sees_its_values() -> None:
     assert seen == [1]
 
 
+def test_finaliser_in_a_cycle_still_sees_its_values() -> None:
+    seen: list[object] = []
+
+    class Closing(Local):
+        def __del__(self) -> None:
+            seen.append((self.x, sorted(vars(self))))
+
+    local = Closing()
+    local.x = 1
+    local.myself = local
+    del local
+    gc.collect()
+    assert seen == [(1, ["myself", "x"])]
+
+
+def test_finaliser_in_a_cycle_may_set_and_delete() -> None:
+    seen: list[object] = []
+    refs: list[weakref.ref[Value]] = []
+
+    class Closing(Local):
+        def __del__(self) -> None:
+            for number in range(3):
+                self.x = number
+            del self.y
+            self.z = value = Value()
+            refs.append(weakref.ref(value))
+            seen.append((self.x, hasattr(self, "y"), self.z is value))
+
+    local = Closing()
+    local.x, local.y = Value(), Value()
+    refs += [weakref.ref(local.x), weakref.ref(local.y)]
+    local.myself = local
+    del local
+    gc.collect()
+    assert seen == [(2, False, True)]
+    assert [ref() for ref in refs] == [None, None, None]
+
+
+def test_values_die_with_a_local_whose_finaliser_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    failures: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda report: failures.append(report.exc_type))
+
+    class Failing(Local):
+        def __del__(self) -> None:
+            raise LookupError
+
+    local = Failing()
+    value = Value()
+    gone = weakref.ref(value)
+    local.x = value
+    del value, local
+    assert gone() is None
+    assert failures == [LookupError]
+
+
+def test_setting_what_is_there_leaves_the_context_as_it_was() -> None:
+    local = Local()
+    local.x = value = Value()
+    before = copy_context()
+    local.x = value
+    assert copy_context() == before
+    local.x = Value()
+    assert copy_context() != before
+
+
+def test_value_equal_to_the_one_before_takes_its_place() -> None:
+    local = Local()
+    local.x, local.y = [1], None
+    replacement = [1]
+    local.x, local.y = replacement, 0
+    assert local.x is replacement
+    assert local.y == 0
+
+
+def test_cells_that_a_context_keeps_of_dropped_locals_lead_to_no_value() -> None:
+    long_lived = Context()
+    for number in range(100):
+        local = Local()
+        assert not long_lived.run(hasattr, local, "x"), number
+        long_lived.run(setattr, local, "x", number)
+        assert long_lived.run(getattr, local, "x") == number
+    assert len(long_lived) <= 2
+
+
 def test_local_is_neither_pickled_nor_copied() -> None:
     for attempt in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match="cannot pickle 'Local' object"):
@@ -412,3 +518,16 @@ def test_threads_that_declare_attributes_at_once_lose_none() -> None:
     for thread in threads:
         thread.join(30)
     assert wrong == []
+
+
+def test_dict_of_a_local_is_copied_and_joined_like_a_dict() -> None:
+    local = Local()
+    local.x = 1
+    names: Any = vars(local)
+    assert names.copy() == {"x": 1}
+    assert (names | {"x": 2, "y": 3}, {"x": 2, "y": 3} | names) == (
+        {"x": 2, "y": 3},
+        {"x": 1, "y": 3},
+    )
+    names |= {"y": 3}
+    assert local.y == 3

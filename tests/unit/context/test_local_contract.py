@@ -19,8 +19,15 @@ theirs: Any = pytest.importorskip(
 )
 
 
+class ThreadBound(Local, scope="thread"): ...
+
+
 class LocalTest(unittest.TestCase, theirs.BaseLocalTest):  # type: ignore[misc]  # found at run time
     _local = Local
+
+
+class ThreadBoundTest(unittest.TestCase, theirs.BaseLocalTest):  # type: ignore[misc]
+    _local = ThreadBound
 
 
 def test_doctest_of_threading_local_holds_for_local(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,5 +37,6 @@ def test_doctest_of_threading_local_holds_for_local(monkeypatch: pytest.MonkeyPa
     suite = doctest.DocTestSuite("_threading_local")
     result = unittest.TestResult()
     suite.run(result)
-    assert result.testsRun > 0
+    if result.testsRun == 0:
+        pytest.skip("the docstring of this interpreter's has no examples")
     assert not [*result.failures, *result.errors]

@@ -20,6 +20,9 @@ class Initialised(Local):
         self.a = "init"
 
 
+class ThreadBound(Local, scope="thread"): ...
+
+
 class LocalMachine(RuleBasedStateMachine):
     """Contexts that are copied, written to and dropped; the model is a dict for each."""
 
@@ -83,6 +86,10 @@ class InitialisedLocalMachine(LocalMachine):
     initial = {"a": "init"}  # noqa: RUF012 - never changed
 
 
+class ThreadLocalMachine(LocalMachine):
+    kind = ThreadBound
+
+
 class FrameMachine(RuleBasedStateMachine):
     """Binds that are entered and left in several contexts; the model is a stack for each."""
 
@@ -129,9 +136,10 @@ class FrameMachine(RuleBasedStateMachine):
         return self.tasks[index % len(self.tasks)]
 
 
-for machine in (LocalMachine, InitialisedLocalMachine, FrameMachine):
+for machine in (LocalMachine, ThreadLocalMachine, InitialisedLocalMachine, FrameMachine):
     machine.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
 
 TestLocal = LocalMachine.TestCase
+TestThreadLocal = ThreadLocalMachine.TestCase
 TestInitialisedLocal = InitialisedLocalMachine.TestCase
 TestFrames = FrameMachine.TestCase

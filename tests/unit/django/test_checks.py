@@ -58,16 +58,28 @@ def test_check_settings_reports_what_cannot_be_adopted(legacy: ModuleType) -> No
         "legacy_package.absent",
         "no_such_package.state",
         "legacy_package.no_such_module.state",
+        "no_such_package.*",
+        "no_such_package.*:state",
+        "legacy_package:number.state",
     ]
     with override_settings(CTXKIT={"ADOPT": paths}):
         messages = checks.check_settings(None)
     assert _ids(messages) == ["ctxkit.E002"] * len(paths)
     for path, message in zip(paths, messages, strict=True):
-        assert path.rpartition(".")[0] in message.msg
+        assert path.partition(":")[0].rpartition(".")[0] in message.msg
 
 
 def test_check_settings_accepts_what_can_be_adopted(legacy: ModuleType) -> None:
     with override_settings(CTXKIT={"ADOPT": ["legacy_package.state"]}):
+        assert checks.check_settings(None) == []
+        assert isinstance(legacy.state, Local)
+
+
+@pytest.mark.parametrize("pattern", ["legacy_package.*", "legacy_*:st*", "legacy_package*:state"])
+def test_check_settings_accepts_patterns_which_may_match_nothing(
+    legacy: ModuleType, pattern: str
+) -> None:
+    with override_settings(CTXKIT={"ADOPT": [pattern, "legacy_package.s_*", "no_such_*.x"]}):
         assert checks.check_settings(None) == []
         assert isinstance(legacy.state, Local)
 

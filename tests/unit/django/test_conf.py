@@ -3,9 +3,11 @@ from __future__ import annotations
 import pickle
 
 import pytest
+from django.http import HttpResponse
 from django.test import override_settings
 
-from ctxkit.django import conf
+import ctxkit
+from ctxkit.django import ContextMiddleware, conf
 from ctxkit.exceptions import ConfigurationError
 
 
@@ -41,9 +43,18 @@ def test_options_fall_back_to_the_environment(monkeypatch: pytest.MonkeyPatch) -
         ({"FLUSH_TIMEOUT": "soon"}, 'CTXKIT["FLUSH_TIMEOUT"]', "'soon'"),
         ({"REQUEST_ID_HEADER": "X Request"}, 'CTXKIT["REQUEST_ID_HEADER"]', "'X Request'"),
         ({"TRUST_REQUEST_ID": "no"}, 'CTXKIT["TRUST_REQUEST_ID"]', "Write True or False."),
+        ({"INSTALL": "yes"}, 'CTXKIT["INSTALL"]', "Write True or False."),
+        ({"TRUST_CONTEXT": "no"}, 'CTXKIT["TRUST_CONTEXT"]', "Write True or False."),
+        ({"REPORT_LEAKS": 1}, 'CTXKIT["REPORT_LEAKS"]', "Write True or False."),
         ({"ADOPT": "package.state"}, 'CTXKIT["ADOPT"]', "must be a list"),
         ({"ADOPT": ["state"]}, 'CTXKIT["ADOPT"]', "'state'"),
         ({"ADOPT": [7]}, 'CTXKIT["ADOPT"]', "7"),
+        ({"ADOPT": ["package.module:"]}, 'CTXKIT["ADOPT"]', "'package.module:'"),
+        ({"ADOPT": ["package:a:b"]}, 'CTXKIT["ADOPT"]', "'a:b'"),
+        ({"ADOPT": ["*"]}, 'CTXKIT["ADOPT"]', "list of dotted paths"),
+        ({"ADOPT": ["*.state"]}, 'CTXKIT["ADOPT"]', "takes in every package"),
+        ({"ADOPT": ["django.*:*"]}, 'CTXKIT["ADOPT"]', "what django keeps"),
+        ({"ADOPT": ["package.*:a.b"]}, 'CTXKIT["ADOPT"]', "of one part"),
         ({"FLUSH_MOD": "auto"}, 'CTXKIT["FLUSH_MOD"]', "Did you mean FLUSH_MODE?"),
         ({"QUX": 1}, 'CTXKIT["QUX"]', "Known are FLUSH_MODE"),
         ({1: 2}, 'CTXKIT["1"]', "is not a setting"),
@@ -60,6 +71,26 @@ def test_options_of_a_bad_setting_name_it_and_the_fix(
     assert caught.value.setting == problem.setting == named
     assert said in str(problem)
     assert str(pickle.loads(pickle.dumps(problem))) == str(problem)
+
+
+@pytest.mark.parametrize(
+    ("path", "module", "name"),
+    [
+        ("crum._thread_locals", "crum", "_thread_locals"),
+        ("crum:_thread_locals", "crum", "_thread_locals"),
+        ("package.module:Class.state", "package.module", "Class.state"),
+        ("crum.*", "crum", "*"),
+        ("package.*.*", "package.*", "*"),
+        ("package.*:*", "package.*", "*"),
+        ("django_*.middleware._thread*", "django_*.middleware", "_thread*"),
+    ],
+)
+def test_adoption_splits_at_the_colon_or_else_at_the_last_dot(
+    path: str, module: str, name: str
+) -> None:
+    with override_settings(CTXKIT={"ADOPT": [path]}):
+        assert conf.problems() == []
+        assert conf.adoptions() == [(module, name)]
 
 
 def test_problems_are_reported_together() -> None:
@@ -81,3 +112,29 @@ def test_settings_table_describes_every_key_once() -> None:
     keys = [setting.key for setting in conf.SETTINGS]
     assert len(keys) == len(set(keys))
     assert all(setting.summary.endswith(".") for setting in conf.SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("declared", "installed"), [({"INSTALL": True}, True), ({"INSTALL": False}, False), ({}, False)]
+)
+def test_middleware_installs_where_the_setting_says_so(
+    *, declared: dict[str, object], installed: bool
+) -> None:
+    try:
+        with override_settings(CTXKIT=declared):
+            ContextMiddleware(HttpResponse)  # type: ignore[arg-type]
+        assert ctxkit.is_installed() is installed
+    finally:
+        ctxkit.uninstall()
+
+
+def test_setting_leaves_the_arguments_of_an_installation_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    try:
+        ctxkit.install()
+        monkeypatch.setattr("ctxkit.propagation.install", None)
+        with override_settings(CTXKIT={"INSTALL": True}):
+            conf.install_declared()
+    finally:
+        ctxkit.uninstall()

@@ -6,6 +6,7 @@ import gc
 import logging
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any
+from wsgiref.util import FileWrapper
 
 import pytest
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler, StaticFilesHandler
@@ -265,6 +266,32 @@ def test_frame_lasts_until_the_response_was_closed(stock: Any, call: Any, path: 
     finally:
         request_finished.disconnect(note)
     assert seen == [("abc", path[1:])]
+
+
+def test_frame_lasts_until_the_server_has_closed_the_file_that_it_sends() -> None:
+    handler = WSGIHandler()
+    left: ContextVar[str] = ContextVar("left", default="nothing")
+    bodies: list[object] = []
+    seen: list[object] = []
+
+    def serve(environ: dict[str, Any], start_response: Any) -> Any:
+        body = handler({**environ, "wsgi.file_wrapper": FileWrapper}, start_response)
+        bodies.append(type(body))
+        return body
+
+    def note(**_: object) -> None:
+        seen.append(ctxkit.get("request_id"))
+        left.set("by the request")
+
+    request_finished.connect(note)
+    try:
+        _, _, content = call_wsgi(serve, "/file", **{"X-Request-ID": "abc"})
+    finally:
+        request_finished.disconnect(note)
+    assert bodies == [FileWrapper]
+    assert content.startswith(b'"""')
+    assert seen == ["abc"]
+    assert left.get() == "nothing"
 
 
 @STREAMS

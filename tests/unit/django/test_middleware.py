@@ -88,6 +88,16 @@ def test_settings_of_the_id_are_followed(ask: Any, path: str) -> None:
 
 
 @BOTH
+def test_context_of_a_caller_is_followed_where_the_settings_trust_it(ask: Any) -> None:
+    sent = {"Ctxkit-Context": 'v1 {"request_id":"sent"}'}
+    assert ask("/plain", **sent).content != b"sent"
+    with override_settings(CTXKIT={"TRUST_CONTEXT": True}):
+        response = ask("/plain", **sent)
+        assert response.content == b"sent"
+        assert response.headers["X-Request-ID"] == "sent"
+
+
+@BOTH
 def test_failing_view_keeps_its_exception_and_gets_the_id(ask: Any) -> None:
     response = ask("/fail", **{"X-Request-ID": "abc"})
     assert response.status_code == 500

@@ -192,19 +192,58 @@ def test_adopting_again_changes_nothing(third: str) -> None:
     assert (module.plain, module.Cache, module.cache) == first
 
 
-def test_hook_goes_when_nobody_waits_any_more(third: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hook_is_one_and_leaves_no_trace_on_the_module(
+    third: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Whatever other tests wait for.
     monkeypatch.setattr(_import_hook, "_waiting", {})
     before = [finder for finder in sys.meta_path if finder is not _import_hook._finder]
     monkeypatch.setattr(sys, "meta_path", before[:])
-    adopt(third, "plain")
-    adopt(third, "plain")
-    adopt(third, "cache")
+    for name in ("plain", "plain", "cache", "Holder.storage", "o*", "o*"):
+        adopt(third, name)
     assert len(sys.meta_path) == len(before) + 1
     module, _ = _imported()
-    assert sys.meta_path == before
+    taken = (module.plain, module.cache, module.Holder.storage, module.other_cache)
+    assert all(isinstance(each, Local) for each in taken)
     assert type(module.__loader__).__name__ == "SourceFileLoader"
     assert module.__spec__.loader is module.__loader__
+    _import_hook.forget(third)
+    assert sys.meta_path == [_import_hook._finder, *before], "to take it out races with imports"
+    assert not isinstance(importlib.reload(module).plain, Local)
+
+
+@pytest.mark.parametrize("name", ["plain", "*"])
+@pytest.mark.parametrize("early", [True, False])
+def test_module_that_is_executed_again_is_adopted_again(third: str, name: str, early: bool) -> None:  # noqa: FBT001
+    if early:
+        adopt(third, name)
+    module, _ = _imported()
+    adopt(third, name)
+    first = module.plain
+    importlib.reload(module)
+    assert isinstance(module.plain, Local)
+    assert module.plain is not first
+    del sys.modules[third]
+    module = importlib.import_module(third)
+    assert isinstance(module.plain, Local)
+
+
+def test_import_that_failed_is_adopted_when_it_succeeds(third: str, tmp_path: Path) -> None:
+    adopt(third, "plain")
+    (tmp_path / "third_party.py").write_text(f"{THIRD}\nraise RuntimeError('once')\n")
+    with pytest.raises(RuntimeError, match="once"):
+        importlib.import_module(third)
+    (tmp_path / "third_party.py").write_text(THIRD)
+    importlib.invalidate_caches()
+    assert isinstance(importlib.import_module(third).plain, Local)
+
+
+def test_one_that_is_refused_takes_no_other_with_it(third: str) -> None:
+    adopt(third, "nothing")
+    adopt(third, "plain")
+    with pytest.raises(AdoptionError, match="no 'nothing' in 'third_party'\\. "):
+        importlib.import_module(third)
+    assert isinstance(importlib.import_module(third).plain, Local)
 
 
 def test_threads_that_adopt_at_once_get_one_local(third: str) -> None:
@@ -224,6 +263,31 @@ def test_threads_that_adopt_at_once_get_one_local(third: str) -> None:
     assert len(seen) == 8
     assert {id(each) for each in seen} == {id(sys.modules[third].plain)}  # type: ignore[attr-defined]  # the module of the test
     assert isinstance(seen[0], Local)
+
+
+def test_threads_that_adopt_this_and_that_agree(third: str) -> None:
+    module, friend = _imported()
+    names = ["plain", "cache", "Cache", "Base", "*", "other_*"] * 2
+    barrier = threading.Barrier(len(names), timeout=10)
+
+    def work(name: str) -> None:
+        barrier.wait()
+        adopt(third, name)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert (friend.theirs, friend.cache, friend.Cache) == (
+        module.plain,
+        module.cache,
+        module.Cache,
+    )
+    assert isinstance(module.cache, module.Cache)
+    assert isinstance(module.other_cache, module.Cache)
+    assert issubclass(module.Cache, module.Base)
+    assert issubclass(module.Base, Local)
 
 
 @pytest.mark.parametrize("name", ["executed", "set_user", "Holder", "local", "nothing", "Cache.no"])

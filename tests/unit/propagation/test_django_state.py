@@ -106,3 +106,55 @@ print("ok")
 
 def test_django_state_follows_through_every_carrier_and_stays_with_its_owner() -> None:
     assert run_script(FOLLOWING) == "ok\n"
+
+
+INSTALLED = """
+import asyncio, threading
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.pool import ThreadPool
+import django
+from django.conf import settings
+settings.configure(USE_TZ=True, TIME_ZONE="UTC", LANGUAGE_CODE="en", ROOT_URLCONF=__name__)
+django.setup()
+from asgiref.local import Local
+from django.urls import get_script_prefix, get_urlconf, set_script_prefix, set_urlconf
+from django.utils import timezone, translation
+import ctxkit
+ctxkit.install()
+from contextvars import copy_context
+
+urlpatterns = []
+others = Local()
+
+def state():
+    return (translation.get_language(), timezone.get_current_timezone_name(),
+            get_urlconf(), get_script_prefix())
+
+def in_thread(job):
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(job())); thread.start(); thread.join(10)
+    return seen[0]
+
+async def in_loop(job):
+    return await asyncio.to_thread(job)
+
+pool, jobs = ThreadPoolExecutor(1), ThreadPool(1)
+carriers = [in_thread, lambda job: pool.submit(job).result(10), jobs.apply,
+            lambda job: asyncio.run(in_loop(job))]
+for language, zone in {"fr": "Europe/Paris", "de": "Asia/Tokyo"}.items():
+    translation.activate(language); timezone.activate(zone)
+    set_urlconf(language); set_script_prefix("/" + language + "/")
+    others.value = language
+    for carry in carriers:
+        assert carry(state) == (language, zone, language, "/" + language + "/"), carry
+    # As asgiref documents it, and its own tests want it, from 3.10 on.
+    stays_out = any(each.name == "asgiref.local" for each in copy_context())
+    assert in_thread(lambda: getattr(others, "value", None)) == (None if stays_out else language)
+    assert others.value == language
+jobs.terminate(); jobs.join()
+print("ok")
+"""
+
+
+def test_state_follows_through_the_standard_library_where_it_is_patched() -> None:
+    assert run_script(INSTALLED) == "ok\n"
