@@ -238,7 +238,7 @@ class FollowingMachine(RuleBasedStateMachine):
         origin = self._place(index, InTask if way.waits else Place, looping=way.looping)
         place = self._new(way, origin)
         value, label = self._owner(origin).value("legacy")
-        moment = origin.moment()
+        moment = self._moment(origin)
         if legacy and moment.legacy is None and not origin.keeps:
             moment.legacy = label
         else:
@@ -318,6 +318,8 @@ class FollowingMachine(RuleBasedStateMachine):
             stepper = (at % 2 and self._place(at // 2, OnThread)) or self._place(at // 2)
             if not isinstance(stepper, Stepping):
                 place.stepper = stepper
+                # As long as it is stepped there, the thread lives on, with what is its own.
+                self.begotten.append((self._owner(stepper), self._owner(place)))
                 place.check()
 
     # What is held fast.
@@ -326,7 +328,7 @@ class FollowingMachine(RuleBasedStateMachine):
     def capture(self, index: int, name: str) -> None:
         place = self._place(index)
         make, carry = CAPTURES[name]
-        known = carry(place.moment())
+        known = carry(self._moment(place))
         wrap = place.run(make)
         self.captures.append(Held(self._owner(place), wrap, place, known, None, place.ident))
 
@@ -551,6 +553,18 @@ class FollowingMachine(RuleBasedStateMachine):
     def _owner(self, place: Place) -> Request:
         assert place.owner is not None
         return place.owner
+
+    def _moment(self, place: Place) -> Known:
+        """Return what is known there, and note whose it is.
+
+        Code that is stepped on the thread of another request finds what that has left in the
+        thread's own holder, and an accessor carries it on.
+        """
+        moment, owner = place.moment(), self._owner(place)
+        for each in self.requests:
+            if each is not owner and str(moment.legacy).startswith(f"{each.label}."):
+                self.begotten.append((each, owner))
+        return moment
 
     def _new(self, way: Hop, origin: Place) -> Any:
         owner = self._owner(origin)
