@@ -290,3 +290,20 @@ def test_async_generator_left_to_the_end_of_the_loop_is_closed_in_the_context() 
 
     asyncio.run(main())
     assert log == ["closed"]
+
+
+def test_async_generator_wrapped_on_another_thread_moves_at_its_first_step() -> None:
+    asgiref = pytest.importorskip("asgiref.local")
+    local = asgiref.Local()
+
+    async def language() -> AsyncIterator[str]:
+        yield local.language
+
+    def wrapped() -> Any[str]:
+        local.language = "fi"
+        return aiterate_in(copy_context(), language())
+
+    async def first() -> str:
+        return str(await anext(in_plain_thread(wrapped)))
+
+    assert asyncio.run(first()) == "fi"
