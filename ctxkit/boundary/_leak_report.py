@@ -122,32 +122,41 @@ class _Report:
 
 
 _report: _Report | None = None
+_switch: Final = threading.Lock()
 
 
 def opened(crossing: Crossing) -> None:
     """Note that a request was opened; report what is due."""
-    global _report  # noqa: PLW0603 - one for the process
     if crossing.options.report_leaks:
-        if _report is None:
-            _report = _Report()
-            TRACING.start(_report)
-        _report.opened(crossing)
+        (_report or _started()).opened(crossing)
     TRACING.bound(crossing.frame, place=Place("the boundary", "", 0))
 
 
 def closed(crossing: Crossing) -> None:
     """Note that a request is over."""
-    if crossing.options.report_leaks and _report is not None:
-        _report.closed(crossing)
+    report = _report
+    if crossing.options.report_leaks and report is not None:
+        report.closed(crossing)
     TRACING.over(crossing.frame)
 
 
 def stop() -> None:
     """Report nothing more until the next request, and forget the finished ones."""
+    global _report  # noqa: PLW0603 - one for the process
+    with _switch:
+        if _report is not None:
+            TRACING.stop(_report)
+            _report = None
+
+
+def _started() -> _Report:
     global _report  # noqa: PLW0603 - as above
-    if _report is not None:
-        TRACING.stop(_report)
-        _report = None
+    with _switch:
+        if _report is None:
+            report = _Report()
+            TRACING.start(report)
+            _report = report
+        return _report
 
 
 def _tell(finished: _Finished, now: float) -> None:

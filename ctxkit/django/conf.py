@@ -191,9 +191,9 @@ def _refusal(setting: Setting, value: object) -> list[ConfigurationError]:
         wrong = ConfigurationError(name, f"must be a bool, not {value!r}", "Write True or False.")
         return [] if isinstance(value, bool) else [wrong]
     try:
-        if setting.key == "ADOPT":
+        if setting.argument is None:
             _paths(value)
-        elif setting.argument is not None:
+        else:
             argument: dict[str, Any] = {setting.argument: value}
             BoundaryOptions.resolve(**argument, environ={})
     except ConfigurationError as error:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import threading
+from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -118,6 +119,32 @@ def test_variable_switches_it_on(monkeypatch: pytest.MonkeyPatch, told: Any) -> 
     monkeypatch.setenv("CTXKIT_REPORT_LEAKS", "1")
     served(ctxkit.ASGIMiddleware(leaking, mode="never"), "/leak", "/")
     assert len(told()) == 1
+    _leak_report.stop()
+    assert not TRACING.on
+
+
+def test_first_requests_of_several_threads_start_one_report(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Each thread gets as far as it can before another does.
+    made: list[object] = []
+    both = threading.Barrier(2)
+
+    class Report(_leak_report._Report):
+        def __init__(self) -> None:
+            super().__init__()
+            made.append(self)
+            with suppress(threading.BrokenBarrierError):
+                both.wait(0.2)
+
+    monkeypatch.setattr(_leak_report, "_Report", Report)
+    app = ctxkit.ASGIMiddleware(clean, mode="never", report_leaks=True)
+    threads = [threading.Thread(target=served, args=(app, "/")) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(made) == 1
     _leak_report.stop()
     assert not TRACING.on
 
