@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from _thread import get_ident
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -58,7 +59,7 @@ class Tracing:
         self._lock = threading.RLock()
         self._watchers: list[Any] = []
         self._shells: list[tuple[type, str, object, object]] = []
-        self._depth = 0
+        self._raised_in = 0
         self._places: WeakKeyDictionary[Frame, tuple[Place, ...]] = WeakKeyDictionary()
 
     def start(self, watcher: Any) -> None:
@@ -69,8 +70,10 @@ class Tracing:
                 self.on = True
                 self._put_shells()
                 # So that a coroutine, and with it a task, knows where it was made.
-                self._depth = sys.get_coroutine_origin_tracking_depth()
-                sys.set_coroutine_origin_tracking_depth(self._depth or 1)
+                self._raised_in = 0
+                if not sys.get_coroutine_origin_tracking_depth():
+                    self._raised_in = get_ident()
+                    sys.set_coroutine_origin_tracking_depth(1)
 
     def stop(self, watcher: Any) -> None:
         """Tell ``watcher`` nothing more; once nobody watches, be as before."""
@@ -82,7 +85,10 @@ class Tracing:
                     if vars(owner).get(name) is shell:
                         setattr(owner, name, original)
                 self._shells.clear()
-                sys.set_coroutine_origin_tracking_depth(self._depth)
+                # Each thread has a depth of its own, and asyncio's debug mode sets it, too.
+                depth = sys.get_coroutine_origin_tracking_depth()
+                if self._raised_in == get_ident() and depth == 1:
+                    sys.set_coroutine_origin_tracking_depth(0)
 
     def bound(self, frame: Frame, before: Frame = NO_FRAME, place: Place | None = None) -> None:
         """Note that ``frame`` was laid over ``before``, here or at ``place``."""

@@ -9,6 +9,7 @@ from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
 import pytest
+from helpers.follow import in_plain_thread
 
 import ctxkit
 from ctxkit import Key, LeakWatch, bind, left_behind
@@ -33,6 +34,27 @@ def test_everything_is_as_before_once_nobody_watches() -> None:
         assert of_bind() != before
     assert of_bind() == before
     assert not TRACING.on
+
+
+def test_depth_that_somebody_else_has_set_stays() -> None:
+    watch = LeakWatch()
+    found: list[int] = []
+
+    def stop_elsewhere() -> None:
+        sys.set_coroutine_origin_tracking_depth(10)  # as asyncio's debug mode does
+        watch.stop()
+        found.append(sys.get_coroutine_origin_tracking_depth())
+
+    depth = sys.get_coroutine_origin_tracking_depth()
+    try:
+        with watch:
+            in_plain_thread(stop_elsewhere)
+            sys.set_coroutine_origin_tracking_depth(10)
+        with LeakWatch():
+            pass
+        assert [*found, sys.get_coroutine_origin_tracking_depth()] == [10, 10]
+    finally:
+        sys.set_coroutine_origin_tracking_depth(depth)
 
 
 def test_watch_that_is_left_by_an_exception_watches_no_longer() -> None:
