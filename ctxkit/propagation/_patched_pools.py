@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from contextvars import Context
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ctxkit.context import capture
 from ctxkit.context.errand import Errand, carried, forked_context, is_carried
@@ -18,12 +18,15 @@ from ctxkit.propagation.parcels import Parcel
 from ctxkit.propagation.records import stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Executor, Future
 
     from ctxkit.propagation._patching import Patch
 
     Function = Callable[..., Any]
+
+#: What has its items already, and runs nobody's code to give them out.
+_MADE: Final = frozenset((dict, frozenset, list, range, set, str, tuple))
 
 
 def make_submit(original: Function, patch: Patch) -> Function:
@@ -143,8 +146,8 @@ def make_imap(original: Function, patch: Patch) -> Function:
         if not patch.active:
             return original(self, func, iterable, chunksize)
         # A thread of the pool takes the items out of an iterator.
-        if hasattr(iterable, "__next__"):
-            iterable = iterate_in(forked_context(), iterable)
+        if type(iterable) not in _MADE:
+            iterable = iterate_in(forked_context(), _each(iterable))
         return original(self, capture().wrap(func), iterable, chunksize)
 
     return imap
@@ -174,6 +177,10 @@ def make_make_record(original: Function, patch: Patch) -> Function:
         return record
 
     return makeRecord
+
+
+def _each(iterable: Iterable[Any]) -> Iterator[Any]:
+    yield from iterable
 
 
 def _ends(*callbacks: Function | None) -> Sequence[Function | None]:

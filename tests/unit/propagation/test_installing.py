@@ -49,6 +49,11 @@ PLAIN = {name: getattr(*place) for name, place in PLACES.items()}
 class Request: ...
 
 
+class Tenants:
+    def __iter__(self) -> Iterator[Any]:
+        yield get("tenant")
+
+
 @pytest.fixture
 def _installed() -> Iterator[None]:
     ctxkit.install()
@@ -429,6 +434,7 @@ JOBS: dict[str, Callable[[ThreadPool], Any]] = {
     "imap": lambda pool: list(pool.imap(get, ["tenant"])),
     "imap_unordered": lambda pool: list(pool.imap_unordered(get, ["tenant"])),
     "imap in chunks": lambda pool: list(pool.imap(get, ["tenant"], 2)),
+    "items of an iterable": lambda pool: list(pool.imap(str, Tenants())),
     "items of imap": lambda pool: list(pool.imap(str, (get("tenant") for _ in "1"))),
 }
 
