@@ -96,8 +96,9 @@ class SteppedIterator(_Stepper, Generator[T, S, Any]):
 
     def __init__(self, context: Runner, iterable: Iterable[T]) -> None:
         super().__init__(context)
-        self._close: Callable[[], None] | None = getattr(iterable, "close", None)
+        self._close: Callable[[], None] | None = None  # what is refused is not closed
         self._inner: Any = context.run(iter, iterable)
+        self._close = getattr(iterable, "close", None)
 
     def __next__(self) -> T:
         return self._run(self._inner.__next__)  # type: ignore[no-any-return]

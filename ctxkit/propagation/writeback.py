@@ -71,7 +71,7 @@ def _checked(holders: Iterable[Holder]) -> list[Holder]:
             f"must be a collection of keys and context variables, not {holders!r}",
             "Write it like writeback=[TENANT], with TENANT = ctxkit.Key(...).",
         )
-    return cast("list[Holder]", given)
+    return cast("list[Holder]", [*dict.fromkeys(given)])
 
 
 def _read(holder: Holder) -> object:

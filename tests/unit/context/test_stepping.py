@@ -290,3 +290,17 @@ def test_async_generator_left_to_the_end_of_the_loop_is_closed_in_the_context() 
 
     asyncio.run(main())
     assert log == ["closed"]
+
+
+def test_what_cannot_be_iterated_over_is_refused_and_left_as_it_is() -> None:
+    class Socket:
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    socket: Any = Socket()
+    with pytest.raises(TypeError, match="not iterable"):
+        iterate_in(Context(), socket)
+    gc.collect()
+    assert not socket.closed

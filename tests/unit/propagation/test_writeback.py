@@ -104,3 +104,11 @@ def test_cancelled_await_writes_nothing_back() -> None:
 def test_writeback_of_something_else_is_refused(writeback: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"writeback=\[TENANT\]"):
         to_thread(print, writeback=writeback)
+
+
+def test_what_is_asked_for_twice_comes_back_once() -> None:
+    async def main() -> None:
+        await to_thread(_set, "thread", writeback=[TENANT, VAR, Key[str]("tenant"), VAR])
+        assert (TENANT.get(), VAR.get()) == ("thread", "thread")
+
+    asyncio.run(main())
