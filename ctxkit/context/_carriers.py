@@ -32,7 +32,10 @@ class Carrier:
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call what is wrapped in a copy of the snapshot's context."""
-        return self._snapshot.enter().run(self.__wrapped__, *args, **kwargs)
+        try:
+            return self._snapshot.enter().run(self.__wrapped__, *args, **kwargs)
+        finally:
+            del self  # a traceback would keep the snapshot
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self if instance is None else MethodType(self, instance)

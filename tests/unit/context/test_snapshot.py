@@ -518,3 +518,20 @@ with ctxkit.ThreadPoolExecutor(1) as pool:
 def test_variables_of_asgiref_are_known_also_where_it_was_loaded_again() -> None:
     pytest.importorskip("asgiref.local")
     assert run_script(RELOADED).split() == ["early", "early", "late"]
+
+
+def test_error_of_what_is_wrapped_does_not_keep_the_snapshot() -> None:
+    def fail() -> None:
+        raise LookupError
+
+    def wrap() -> tuple[list[Callable[[], None]], weakref.ref[_Object]]:
+        value = _Object()
+        with bind(value=value):
+            return [capture().wrap(fail)], weakref.ref(value)
+
+    wrapped, value = wrap()
+    with pytest.raises(LookupError) as caught:
+        wrapped.pop()()
+    gc.collect()
+    assert caught.value.__traceback__ is not None
+    assert value() is None
