@@ -104,7 +104,7 @@ class Snapshot:
             The frame of the block. Leaving it restores what was before, and never raises on
             its own account.
         """
-        frame, values = self.frame(), self._held or ()
+        frame, values = copied(self.frame()), self._held or ()
         if not clear_missing:
             frame = CURRENT.get(NO_FRAME).extended(known(frame))
             values = tuple(each for each in values if each[1] is not MISSING)

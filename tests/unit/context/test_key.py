@@ -144,6 +144,9 @@ def test_value_with_a_copy_is_copied_for_each_run_when_it_is_captured() -> None:
         assert cart.get() == ["apple", "pear"]
     for _ in range(2):
         assert snapshot.run(_with_plum, cart) == ["apple", "plum"]
+    for _ in range(2):
+        with snapshot.apply():
+            assert _with_plum(cart) == ["apple", "plum"]
     with bind({cart: ["fig"]}), ThreadPoolExecutor(1) as pool:
         assert pool.submit(_with_plum, cart).result(10) == ["fig", "plum"]
         assert cart.get() == ["fig"]
