@@ -174,14 +174,21 @@ def iterate_in(context: Runner, iterable: Iterable[T]) -> SteppedIterator[T, Any
     return SteppedIterator(context, iterable)
 
 
-async def aiterate_in(context: Runner, iterable: AsyncIterable[T]) -> AsyncGenerator[T, Any]:
+def aiterate_in(context: Runner, iterable: AsyncIterable[T]) -> AsyncGenerator[T, Any]:
     """Iterate over ``iterable`` with each of its steps in ``context``.
 
     Closing the generator closes ``iterable`` in the context too (``aclose``, if it has
     one), also when the event loop does it because the generator was dropped half-way.
     """
+    # The thread of now: the first step may be taken on another one.
+    return _aiterate(context, iterable, get_ident())
+
+
+async def _aiterate(
+    context: Runner, iterable: AsyncIterable[T], thread: int
+) -> AsyncGenerator[T, Any]:
     iterator: Any = context.run(aiter, iterable)
-    start, thread = partial(_unhooked, iterator.__anext__), get_ident()
+    start = partial(_unhooked, iterator.__anext__)
     try:
         while True:
             step: SteppedCoroutine[T] = SteppedCoroutine(context, context.run(start), thread)

@@ -187,8 +187,9 @@ def _arguments(declared: Mapping[str, object]) -> dict[str, Any]:
 def _refusal(setting: Setting, value: object) -> list[ConfigurationError]:
     """Return why ``value`` is refused, if it is, in the words of the setting."""
     name = f'CTXKIT["{setting.key}"]'
-    if setting.key in _SWITCHES and not isinstance(value, bool):
-        return [ConfigurationError(name, f"must be a bool, not {value!r}", "Write True or False.")]
+    if setting.key in _SWITCHES:
+        wrong = ConfigurationError(name, f"must be a bool, not {value!r}", "Write True or False.")
+        return [] if isinstance(value, bool) else [wrong]
     try:
         if setting.argument is None:
             _paths(value)

@@ -62,6 +62,9 @@ _DEBUGGERS: Final = (FunctionType, MethodType)
 _OF_FUNCTION: Final = 0x3
 
 
+_NODE_AND_CALL: Final = 2
+
+
 class Node:
     """Stand for an object of the graph, so that the walk itself refers to it only here."""
 
@@ -121,7 +124,7 @@ class Walk:
             ends += [node for node in above if self._ends_here(node)]
             if not level or time.monotonic() > self._until or len(self._nodes) > OBJECTS:
                 break
-        return ends + level
+        return [node for node in ends if not _is_held_by_tokens_alone(node)] + level
 
     def _above(self, level: list[Node]) -> tuple[list[Node], set[int]]:
         """Return what newly holds the nodes of ``level``, and which of those are held at all."""
@@ -175,6 +178,18 @@ class Walk:
         if kind in _CONTAINERS:
             return self.running.variable(obj, here=True) is not None
         return kind.__module__ == "asyncio.events" and self.running.is_being_run(obj)
+
+
+def _is_held_by_tokens_alone(node: Node) -> bool:
+    """Return whether a context is there for the sake of tokens, and current in no thread.
+
+    A thread's hold is out of sight, but it is counted.
+    """
+    if type(node.obj) is not Context:
+        return False
+    tokens = sum(issubclass(type(each), Token) for each in gc.get_referrers(node.obj))
+    # Beside the tokens: the node, and the call.
+    return tokens > 0 and sys.getrefcount(node.obj) - tokens <= _NODE_AND_CALL
 
 
 class Variable(NamedTuple):

@@ -340,3 +340,20 @@ def test_generator_that_closes_its_driver_from_within_is_closed_in_the_context_l
     driver.close()
     driver.close()
     assert seen == ["inside"]
+
+
+def test_async_generator_wrapped_on_another_thread_moves_at_its_first_step() -> None:
+    asgiref = pytest.importorskip("asgiref.local")
+    local = asgiref.Local()
+
+    async def language() -> AsyncIterator[str]:
+        yield local.language
+
+    def wrapped() -> Any[str]:
+        local.language = "fi"
+        return aiterate_in(copy_context(), language())
+
+    async def first() -> str:
+        return str(await anext(in_plain_thread(wrapped)))
+
+    assert asyncio.run(first()) == "fi"

@@ -233,3 +233,27 @@ def test_coroutine_that_nobody_runs_is_named() -> None:
     assert leak.kind == "generator"
     assert "coroutine test_coroutine_that_nobody_runs_is_named.<locals>.halfway" in leak.holder
     KEPT.pop().close()
+
+
+def test_generator_is_the_only_holder_also_where_other_threads_run() -> None:
+    """The token of its with-block holds a context, which is none that a thread is in."""
+    go = threading.Event()
+    threads = [threading.Thread(target=go.wait, args=(30,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+
+    def halfway() -> Iterator[None]:
+        with ctxkit.bind(tenant="acme"):
+            yield
+
+    try:
+        with ctxkit.LeakWatch() as watch:
+            KEPT.append(halfway())
+            contextvars.Context().run(next, KEPT[0])
+        [leak] = watch.leaks()
+        assert leak.kind == "generator"
+    finally:
+        KEPT.pop().close()
+        go.set()
+        for thread in threads:
+            thread.join(30)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
@@ -269,6 +270,10 @@ baggages = st.lists(
 ).map(",".join)  # fmt: skip
 
 
+@pytest.mark.skipif(
+    tuple(map(int, version("opentelemetry-api").split(".")[:2])) < (1, 40),
+    reason="an earlier OpenTelemetry refuses an empty value with a tab behind it",
+)
 @given(baggages)
 def test_parsers_of_baggage_agree(header: str) -> None:
     received = str(extract({"baggage": header}, trusted=True).get("baggage", ""))

@@ -1,0 +1,26 @@
+"""The machine is able to fail: it finds each fault that is planted in ctxkit."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+from properties.faults import FAULTS
+from properties.machine import FollowingMachine
+
+#: Enough to find each of them, and always the same ones.
+ENOUGH = settings(
+    max_examples=1000,
+    stateful_step_count=25,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    phases=[Phase.generate],
+)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_fault_that_is_planted_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    FAULTS[name](monkeypatch)
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(FollowingMachine, settings=ENOUGH)
