@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 #: has it, which takes it out when it dies. Found once, since looking for them in a context takes
 #: the longer the more variables that has, and noted when made after that.
 _variables: dict[ref[Any], ContextVar[Any]] = {}
-#: The asgiref module they were found for.
+#: The class of asgiref's they were found for; a module that is loaded again has another.
 _watched: list[object] = []
+#: Those of which some were made before ``gc.freeze()``, and cannot be found.
+_frozen: list[object] = []
 #: The asgiref module whose shape was reported as unknown, so that it is said once.
 _reported: list[object] = []
 _lock = allocate_lock()
@@ -45,14 +47,15 @@ def rehome() -> None:
     local = sys.modules.get("asgiref.local")
     if not hasattr(local, "Local"):  # not imported, or not to the end yet
         return
-    if local not in _watched:
+    kind: Any = getattr(local, "_CVar", None)
+    if kind not in _watched:
         if not _is_known(local):
             _report(local)
             return
         watch(local)
     storage: Any = local._Storage  # type: ignore[union-attr]  # noqa: SLF001 - checked
     here = get_ident()
-    for variable in [*_variables.values()]:
+    for variable in _frozen_and_others() if kind in _frozen else [*_variables.values()]:
         value = variable.get(None)
         if value is not None and value.thread_id != here:
             variable.set(storage(here, value.data))
@@ -74,13 +77,20 @@ def watch(local: Any) -> None:
         _note(self)
 
     with _lock:
-        if local in _watched:
+        if kind in _watched:
             return
         kind.__init__ = update_wrapper(__init__, made)
         for each in gc.get_referrers(kind):
             if type(each) is kind:
                 _note(each)
-        _watched.append(local)
+        if gc.get_freeze_count():
+            _frozen.append(kind)
+        _watched.append(kind)
+
+
+def _frozen_and_others() -> list[ContextVar[Any]]:
+    """Return the variables of ``Local`` objects in the current context by looking for them."""
+    return [variable for variable in copy_context() if variable.name == "asgiref.local"]
 
 
 def _note(holder: Any) -> None:

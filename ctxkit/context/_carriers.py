@@ -8,6 +8,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from ctxkit.context.stepping import aiterate_in, iterate_in, run_coroutine_in
+from ctxkit.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +32,10 @@ class Carrier:
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call what is wrapped in a copy of the snapshot's context."""
-        return self._snapshot.enter().run(self.__wrapped__, *args, **kwargs)
+        try:
+            return self._snapshot.enter().run(self.__wrapped__, *args, **kwargs)
+        finally:
+            del self  # a traceback would keep the snapshot
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self if instance is None else MethodType(self, instance)
@@ -51,6 +55,19 @@ class Carrier:
 
     def __hash__(self) -> int:
         return hash(self.__wrapped__)
+
+    def __copy__(self) -> Carrier:
+        return self  # as with functions
+
+    def __deepcopy__(self, _: object) -> Carrier:
+        return self
+
+    def __reduce__(self) -> Any:
+        raise ConfigurationError(
+            repr(self.__wrapped__),
+            "is in a snapshot, and a context cannot leave its process or interpreter",
+            "Send the plain function: ctxkit.ProcessPoolExecutor sends what keys declare with it.",
+        )
 
     def __repr__(self) -> str:
         return f"<{self.__wrapped__!r} in a snapshot>"

@@ -77,5 +77,9 @@ def checked_hops(name: str, hops: object) -> frozenset[Hop]:
 
 
 def _terms(key: Key[Any]) -> tuple[object, ...]:
-    functions = (key.copy, key.dump, key.load)
-    return (key.hops, *(getattr(f, "__qualname__", f) for f in functions))
+    return (key.hops, *(_name(f) for f in (key.copy, key.dump, key.load)))
+
+
+def _name(f: object) -> object:
+    f = getattr(f, "func", f)  # of a partial, which is another one when it is made again
+    return getattr(f, "__qualname__", f)

@@ -8,7 +8,7 @@ and to write it there.
 from __future__ import annotations
 
 from _thread import RLock
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast, final, runtime_checkable
 
 from ctxkit.context.key import MISSING
@@ -85,7 +85,8 @@ class ThreadLocalAccessor:
             if name in value:
                 setattr(self._local, name, value[name])
             elif hasattr(self._local, name):
-                delattr(self._local, name)
+                with suppress(AttributeError):  # it is not set, its class has a default
+                    delattr(self._local, name)
 
     def clear(self) -> None:
         """Delete the attributes on this thread."""
@@ -186,7 +187,10 @@ class Furnished:
 
     def run(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call ``f`` there, and keep what it leaves in the holders for the next time."""
-        return self._context.run(self._furnished, f, args, kwargs)
+        try:
+            return self._context.run(self._furnished, f, args, kwargs)
+        finally:
+            del self  # a traceback would keep the context
 
     def _furnished(self, f: Callable[..., R], args: Any, kwargs: Any) -> R:
         with restored(self._held):
@@ -194,6 +198,7 @@ class Furnished:
                 return f(*args, **kwargs)
             finally:
                 self._held = tuple(_again(*each) for each in self._held)
+                del self  # as above
 
 
 def _again(accessor: Accessor, value: object) -> tuple[Accessor, object]:

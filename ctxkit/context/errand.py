@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from _thread import get_ident
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from ctxkit.context._arrival import arrive, depart, is_bare
+from ctxkit.context._here import here
 from ctxkit.context._hops import HELD_UP
 from ctxkit.context._sifting import copy_values
 from ctxkit.context.accessors import Furnished, any_registered, held
@@ -42,7 +42,7 @@ def carried(
     jobs by itself, and never runs them on this thread.
     """
     if any_registered():
-        return _called, [kwargs, args, Errand(f)]
+        return _called, [kwargs, args, Errand(f, sent=True)]
     if is_bare():
         return _enter_bare, [kwargs, args, f, copy_context().run]
     return _enter, [kwargs, args, f, forked_context().run]
@@ -87,15 +87,19 @@ class Errand(Generic[R]):
     What a :class:`Snapshot` is for many runs: cheaper, and it lets go of the context and
     of the callable when it is done, so that nothing which keeps the errand (an idle
     worker, a finished thread) keeps a request alive.
+
+    Args:
+        f: What to run.
+        sent: Whether it arrives as on another thread, also where a pool runs it on this one.
     """
 
-    __slots__ = ("_context", "_f", "_held", "_thread")
+    __slots__ = ("_context", "_f", "_held", "_home")
 
-    def __init__(self, f: Callable[..., R]) -> None:
+    def __init__(self, f: Callable[..., R], *, sent: bool = False) -> None:
         self._f: Callable[..., R] | None = f
         self._context: Context | None = forked_context()
         self._held = held() if any_registered() else None
-        self._thread = get_ident()
+        self._home = None if sent else here()
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> R:
         """Run the errand."""
@@ -106,7 +110,7 @@ class Errand(Generic[R]):
         context, self._context = self._context, None
         if context is None:
             raise RuntimeError("This errand was run before. It runs once.")
-        if get_ident() != self._thread:
+        if here() is not self._home:
             context.run(arrive)
         values, self._held = self._held, None
         return context.run if values is None else Furnished(context, values).run

@@ -28,6 +28,10 @@ class Missing:
     def __bool__(self) -> bool:
         return False
 
+    def __reduce__(self) -> str:
+        # There is one, also where a key was pickled or copied.
+        return "MISSING"
+
 
 MISSING: Final = Missing()
 
@@ -59,7 +63,8 @@ class Key(Generic[T]):
         copy: Called with the value for each thread, pool job, snapshot and
             :func:`ctxkit.create_task` that it is carried into; what it returns is bound
             there. For values that are changed in place. It is called at the capture, by
-            whoever captures; None carries the value itself.
+            whoever captures, and for a snapshot once more at each run, by whoever runs it;
+            None carries the value itself.
         dump: Makes a ``str`` of the value, for hops to processes and wires. Without it,
             processes get the value pickled, and wires take ``str``, ``int``, ``float``,
             ``bool`` and None only.
@@ -90,8 +95,7 @@ class Key(Generic[T]):
         self.copy: Callable[[T], T] | None = copy
         self.dump: Callable[[T], str] | None = dump
         self.load: Callable[[str], T] | None = load
-        # Where another process finds the declaration.
-        self.module: str = sys._getframe(1).f_globals.get("__name__", "?")  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        self.module: str = _declaring_module()
         _check_functions(cast("Key[object]", self))
         _hops.declare(self)
 
@@ -161,6 +165,15 @@ def checked_name(name: object) -> str:
 def name_of(key: str | Key[Any]) -> str:
     """Return the name of a key that may be given by its name."""
     return key.name if isinstance(key, Key) else checked_name(key)
+
+
+def _declaring_module() -> str:
+    """Return the name of the module that makes a key: there another process finds it."""
+    frame = sys._getframe(2)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    # Key[str](...) is called by way of typing.
+    while frame.f_globals.get("__name__") == "typing" and frame.f_back is not None:
+        frame = frame.f_back
+    return str(frame.f_globals.get("__name__", "?"))
 
 
 def _check_functions(key: Key[object]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from _thread import get_ident
 from contextlib import contextmanager
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, final
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, final
 from ctxkit.context._arrival import arrive, depart
 from ctxkit.context._carriers import Carrier, carrier_class
 from ctxkit.context._current import CURRENT
+from ctxkit.context._here import here
 from ctxkit.context._hops import HELD_UP
 from ctxkit.context._sifting import copied, copy_values, known, laid, only, sent_to_thread
 from ctxkit.context.accessors import Furnished, any_registered, held, nothing, restored
@@ -49,12 +49,12 @@ class Snapshot:
         that it was captured in is over.
     """
 
-    __slots__ = ("_context", "_held", "_thread")
+    __slots__ = ("_context", "_held", "_home")
 
     def __init__(self, context: Context, held: Held | None) -> None:
         self._context = context
         self._held = held
-        self._thread = get_ident()
+        self._home = here()
 
     def run(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call ``f`` in a copy of the captured context and return what it returns.
@@ -104,7 +104,7 @@ class Snapshot:
             The frame of the block. Leaving it restores what was before, and never raises on
             its own account.
         """
-        frame, values = self.frame(), self._held or ()
+        frame, values = copied(self.frame()), self._held or ()
         if not clear_missing:
             frame = CURRENT.get(NO_FRAME).extended(known(frame))
             values = tuple(each for each in values if each[1] is not MISSING)
@@ -114,14 +114,14 @@ class Snapshot:
     def frame(self) -> Frame:
         """Return the captured frame, as it is known on this thread."""
         frame = self._context.get(CURRENT, NO_FRAME)
-        return frame if get_ident() == self._thread else sent_to_thread(frame)
+        return frame if here() is self._home else sent_to_thread(frame)
 
     def enter(self) -> Runner:
         """Return a copy of the captured context that is fit for this thread."""
         context = self._context.copy()
         if HELD_UP:
             context.run(copy_values)
-        if get_ident() != self._thread:
+        if here() is not self._home:
             context.run(depart)
             context.run(arrive)
         if self._held is None:
@@ -141,7 +141,7 @@ def capture(*, keys: Iterable[str | Key[Any]] | None = None) -> Snapshot:
         A :class:`Snapshot` that does not change when the current context does.
 
     Raises:
-        ConfigurationError: ``keys`` is a string, or one of them is no name.
+        ConfigurationError: ``keys`` is no collection, or one of them is no name.
     """
     if keys is not None:
         return _capture_only(keys)
@@ -149,7 +149,7 @@ def capture(*, keys: Iterable[str | Key[Any]] | None = None) -> Snapshot:
 
 
 def _capture_only(keys: Iterable[str | Key[Any]]) -> Snapshot:
-    if isinstance(keys, str):
+    if isinstance(keys, str) or not hasattr(keys, "__iter__"):
         raise ConfigurationError(
             "keys=", f"must be a collection of keys, not {keys!r}", f"Write [{keys!r}]."
         )

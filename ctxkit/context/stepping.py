@@ -96,8 +96,9 @@ class SteppedIterator(_Stepper, Generator[T, S, Any]):
 
     def __init__(self, context: Runner, iterable: Iterable[T]) -> None:
         super().__init__(context)
-        self._close: Callable[[], None] | None = getattr(iterable, "close", None)
+        self._close: Callable[[], None] | None = None  # what is refused is not closed
         self._inner: Any = context.run(iter, iterable)
+        self._close = getattr(iterable, "close", None)
 
     def __next__(self) -> T:
         return self._run(self._inner.__next__)  # type: ignore[no-any-return]
@@ -113,8 +114,21 @@ class SteppedIterator(_Stepper, Generator[T, S, Any]):
     def close(self) -> None:
         """Call the iterable's own ``close``, if it has one; once, however often called."""
         close, self._close = self._close, None
-        if close is not None:
-            self._run(close)
+        if close is None:
+            return
+        begun = False
+
+        def begin() -> None:
+            nonlocal begun
+            begun = True
+            close()
+
+        try:
+            self._run(begin)
+        except RuntimeError:
+            if not begun:  # the context is entered already: later, then
+                self._close = close
+            raise
 
     def __del__(self) -> None:
         # A dropped generator closes itself, so a dropped driver closes it in its context.
@@ -123,7 +137,8 @@ class SteppedIterator(_Stepper, Generator[T, S, Any]):
         except RuntimeError:
             # The context is entered already, by the frame that dropped us: then the
             # generator's own finaliser runs in it anyhow.
-            return
+            if self._close is None:
+                raise
 
 
 def run_coroutine_in(context: Runner, coro: Awaitable[T]) -> Coroutine[Any, Any, T]:

@@ -11,7 +11,7 @@ from ctxkit.exceptions import ConfigurationError
 from ctxkit.propagation.parcels import Parcel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,7 +26,7 @@ class ProcessPoolExecutor(futures.ProcessPoolExecutor):
         TENANT = ctxkit.Key[str]("tenant", hops={"thread", "process"})
 
     Context:
-        The values are taken at :meth:`submit`, and written down there: by the key's
+        The values are taken at :meth:`submit` or :meth:`map`, and written down there: by the key's
         ``dump``, or pickled. Each job runs in an empty context with these and nothing else,
         whatever the worker was forked from and whatever the job before has set.
 
@@ -46,6 +46,10 @@ class ProcessPoolExecutor(futures.ProcessPoolExecutor):
         # In an empty context: a worker that is forked here would keep it.
         future: futures.Future[T] = Context().run(submit, Parcel(fn), *args, **kwargs)
         return future
+
+    def map(self, fn: Callable[..., T], *iterables: Iterable[Any], **options: Any) -> Iterator[T]:
+        """Schedule ``fn`` for the items of ``iterables`` with the values of this moment."""
+        return super().map(_packed_now(fn, options), *iterables, **options)
 
 
 if sys.version_info >= (3, 14):
@@ -68,6 +72,12 @@ if sys.version_info >= (3, 14):
             future: futures.Future[T] = Context().run(submit, Parcel(fn), *args, **kwargs)
             return future
 
+        def map(
+            self, fn: Callable[..., T], *iterables: Iterable[Any], **options: Any
+        ) -> Iterator[T]:
+            """Schedule ``fn`` for the items of ``iterables`` with the values of this moment."""
+            return super().map(_packed_now(fn, options), *iterables, **options)
+
 else:
 
     class InterpreterPoolExecutor:
@@ -83,3 +93,8 @@ else:
                 "needs Python 3.14 or later",
                 "Use ctxkit.ProcessPoolExecutor.",
             )
+
+
+def _packed_now(fn: Callable[..., T], options: dict[str, Any]) -> Callable[..., T]:
+    # With buffersize= (Python 3.14) the rest is submitted by whoever reads the results.
+    return fn if options.get("buffersize") is None else Parcel(fn)

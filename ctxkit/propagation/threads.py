@@ -38,9 +38,15 @@ class Thread(threading.Thread):
 
     def start(self) -> None:
         """Capture the current context and start the thread in it."""
-        if not (_TAKES_CONTEXT and self._context is not None):
+        given = _TAKES_CONTEXT and self._context is not None
+        if not given:
             equip(self)
-        super().start()
+        try:
+            super().start()
+        except RuntimeError:
+            if not given and self.ident is None:  # it did not start, and may yet
+                _strip(self)
+            raise
 
 
 class Timer(Thread, threading.Timer):
@@ -54,6 +60,14 @@ def equip(thread: threading.Thread) -> None:
     """Make ``thread``, which was not started yet, run in a copy of the current context."""
     if thread.ident is None and type(vars(thread).get("run")) is not _Run:
         vars(thread)["run"] = _Run(thread)
+
+
+def _strip(thread: Thread) -> None:
+    """Take off what :func:`equip` and a start that failed have put on."""
+    if type(vars(thread).get("run")) is _Run:
+        del vars(thread)["run"]
+    if _TAKES_CONTEXT:
+        thread._context = None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as above
 
 
 class _Run(Errand[None]):

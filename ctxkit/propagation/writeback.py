@@ -30,22 +30,28 @@ class Returning:
     def __init__(self, holders: Iterable[Holder]) -> None:
         self._holders = _checked(holders)
         self._here = [_read(holder) for holder in self._holders]
+        self._before: list[object] = []
         self._changes: list[tuple[Holder, object, object]] = []
 
     def watched(self, f: Callable[..., T]) -> Callable[..., T]:
         """Return ``f``, noting what it changes; to be called where it runs."""
 
         def watching(*args: Any, **kwargs: Any) -> T:
-            before = [_read(holder) for holder in self._holders]
+            # No local variable may hold the values: a traceback would keep them.
+            self._before = [_read(holder) for holder in self._holders]
             try:
                 return f(*args, **kwargs)
             finally:
-                for holder, here, old in zip(self._holders, self._here, before, strict=True):
-                    new = _read(holder)
-                    if new is not old and new is not MISSING:
-                        self._changes.append((holder, here, new))
+                self._note()
 
         return watching
+
+    def _note(self) -> None:
+        for holder, here, old in zip(self._holders, self._here, self._before, strict=True):
+            new = _read(holder)
+            if new is not old and new is not MISSING:
+                self._changes.append((holder, here, new))
+        self._here, self._before = [], []
 
     def write(self) -> None:
         """Set what was changed there, but for what was changed here in the meantime."""
@@ -71,7 +77,7 @@ def _checked(holders: Iterable[Holder]) -> list[Holder]:
             f"must be a collection of keys and context variables, not {holders!r}",
             "Write it like writeback=[TENANT], with TENANT = ctxkit.Key(...).",
         )
-    return cast("list[Holder]", given)
+    return cast("list[Holder]", [*dict.fromkeys(given)])
 
 
 def _read(holder: Holder) -> object:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import decimal
+import gc
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,9 +12,11 @@ from helpers.follow import in_plain_thread
 
 from ctxkit import (
     ConfigurationError,
+    Key,
     Thread,
     ThreadLocalAccessor,
     ThreadPoolExecutor,
+    bind,
     capture,
     detached,
     register_accessor,
@@ -21,7 +26,12 @@ from ctxkit import (
 from ctxkit.context import MISSING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Iterator
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+    from concurrent.futures import Future
+
+
+class Value:
+    pass
 
 
 class Holder:
@@ -224,3 +234,59 @@ def test_thread_local_accessor_without_proper_names_is_refused(names: Any) -> No
 def test_what_is_no_accessor_is_refused(accessor: Any) -> None:
     with pytest.raises(ConfigurationError, match="ThreadLocalAccessor"):
         register_accessor(accessor)
+
+
+def test_thread_local_accessor_clears_what_is_set_beside_a_default_of_the_class() -> None:
+    class State(threading.local):
+        user: str | None = None
+        tenant: str | None = None
+
+    state = State()
+    state.tenant = "acme"
+    accessor = ThreadLocalAccessor(state, "user", "tenant")
+    accessor.clear()
+    assert vars(state) == {}
+    accessor.restore({"user": "alice"})
+    assert vars(state) == {"user": "alice"}
+
+
+@pytest.mark.usefixtures("holder")
+def test_error_of_a_job_does_not_keep_its_context_where_holders_follow() -> None:
+    def fail() -> None:
+        raise LookupError
+
+    def start(how: Callable[..., Any]) -> tuple[Any, Callable[[], object]]:
+        value = Value()
+        with bind(value=value):
+            return how(fail), weakref.ref(value)
+
+    async def in_thread() -> tuple[BaseException, Callable[[], object]]:
+        job, value = start(to_thread)
+        with pytest.raises(LookupError) as caught:
+            await job
+        return caught.value, value
+
+    with ThreadPoolExecutor(1) as pool:
+        future, value = start(pool.submit)
+    kept = [(future.exception(), value), asyncio.run(in_thread())]
+    gc.collect()
+    assert [value() for _, value in kept] == [None, None]
+
+
+@pytest.mark.usefixtures("holder")
+def test_job_submitted_by_a_job_arrives_wherever_it_runs_where_holders_follow() -> None:
+    key = Key[str]("stays_with_its_job", hops=())
+
+    def look() -> tuple[str | None, int]:
+        seen = key.get(None), decimal.getcontext().prec
+        decimal.getcontext().prec = 3
+        return seen
+
+    def submit_two() -> list[Future[tuple[str | None, int]]]:
+        decimal.getcontext().prec = 9
+        with bind({key: "here"}):
+            return [pool.submit(look), pool.submit(look)]
+
+    with ThreadPoolExecutor(1) as pool:
+        jobs = pool.submit(submit_two).result(30)
+        assert [job.result(30) for job in jobs] == [(None, 9), (None, 9)]

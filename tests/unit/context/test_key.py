@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import copy
 import pickle
 from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 import pytest
@@ -142,6 +144,9 @@ def test_value_with_a_copy_is_copied_for_each_run_when_it_is_captured() -> None:
         assert cart.get() == ["apple", "pear"]
     for _ in range(2):
         assert snapshot.run(_with_plum, cart) == ["apple", "plum"]
+    for _ in range(2):
+        with snapshot.apply():
+            assert _with_plum(cart) == ["apple", "plum"]
     with bind({cart: ["fig"]}), ThreadPoolExecutor(1) as pool:
         assert pool.submit(_with_plum, cart).result(10) == ["fig", "plum"]
         assert cart.get() == ["fig"]
@@ -150,3 +155,23 @@ def test_value_with_a_copy_is_copied_for_each_run_when_it_is_captured() -> None:
 def _with_plum(cart: Key[list[str]]) -> list[str]:
     cart.get().append("plum")
     return cart.get()
+
+
+def test_key_knows_the_module_that_declares_it_also_with_its_type() -> None:
+    assert Key[str]("typed").module == Key("untyped").module == __name__
+
+
+def test_key_that_was_pickled_or_copied_has_no_default_either() -> None:
+    key = Key[str]("travelling")
+    for other in (pickle.loads(pickle.dumps(key)), copy.deepcopy(key)):
+        with pytest.raises(KeyNotBoundError):
+            other.get()
+
+
+def test_key_of_a_module_that_is_executed_again_is_declared_again() -> None:
+    def declare() -> Key[list[int]]:
+        return Key("declared_again", copy=partial(sorted, reverse=True))
+
+    assert declare() == declare()
+    with pytest.raises(ConfigurationError, match="declares other hops, copy"):
+        Key("declared_again", copy=partial(list))

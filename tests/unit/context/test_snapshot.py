@@ -2,19 +2,22 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import copy
 import decimal
 import gc
 import inspect
+import pickle
 import sys
 import types
 import weakref
+from _thread import get_ident
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from threading import Barrier
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers.follow import in_plain_thread
+from helpers.follow import in_plain_thread, run_script
 
 from ctxkit import (
     ConfigurationError,
@@ -411,7 +414,7 @@ def test_capture_of_keys_holds_these_and_nothing_else() -> None:
     assert capture(keys=()).run(seen) == ({}, "unset", None)
 
 
-@pytest.mark.parametrize("keys", ["tenant", ["not a name"], [7]])
+@pytest.mark.parametrize("keys", ["tenant", ["not a name"], [7], 7, Key("alone")])
 def test_capture_of_what_is_no_key_is_refused(keys: Any) -> None:
     with pytest.raises(ConfigurationError):
         capture(keys=keys)
@@ -453,3 +456,82 @@ def test_apply_on_another_thread_leaves_out_what_does_not_go_to_threads() -> Non
         snapshot = capture()
     assert applied() == {"stays_on_its_thread": "here", "tenant": "acme"}
     assert in_plain_thread(applied) == {"tenant": "acme"}
+
+
+def test_snapshot_of_a_thread_that_ended_is_on_another_one_wherever_it_runs() -> None:
+    key = Key[str]("stays_on_its_thread_for_good", hops=())
+
+    def take() -> tuple[Snapshot, int]:
+        with bind({key: "here"}):
+            return capture(), get_ident()
+
+    for _ in range(100):
+        snapshot, ident = in_plain_thread(take)
+        again, seen = in_plain_thread(lambda: (get_ident(), snapshot.run(key.get, None)))  # noqa: B023 - called at once
+        assert seen is None
+        if again == ident:
+            return
+    pytest.skip("this system does not give the ident of a thread to a later one at once")
+
+
+FROZEN = """
+import gc
+from asgiref.local import Local
+early = Local()
+gc.freeze()  # as servers do before they fork
+import ctxkit
+late = Local()
+early.name, late.name = "early", "late"
+with ctxkit.ThreadPoolExecutor(1) as pool:
+    for _ in range(2):
+        print(*pool.submit(lambda: (early.name, late.name)).result(30))
+"""
+
+
+def test_variables_of_asgiref_are_known_also_where_the_collector_was_frozen() -> None:
+    pytest.importorskip("asgiref.local")
+    assert run_script(FROZEN).split() == ["early", "late"] * 2
+
+
+def test_wrapped_is_copied_like_a_function_and_not_sent_to_another_process() -> None:
+    wrapped = capture().wrap(_swap)
+    assert copy.copy(wrapped) is wrapped
+    assert copy.deepcopy([wrapped]) == [wrapped]
+    with pytest.raises(ConfigurationError, match=r"_swap.*ProcessPoolExecutor"):
+        pickle.dumps(wrapped)
+
+
+RELOADED = """
+import importlib
+import asgiref.local, ctxkit
+early = asgiref.local.Local()
+early.name = "early"
+with ctxkit.ThreadPoolExecutor(1) as pool:
+    print(pool.submit(lambda: early.name).result(30))
+    importlib.reload(asgiref.local)
+    late = asgiref.local.Local()
+    late.name = "late"
+    print(*pool.submit(lambda: (early.name, late.name)).result(30))
+"""
+
+
+def test_variables_of_asgiref_are_known_also_where_it_was_loaded_again() -> None:
+    pytest.importorskip("asgiref.local")
+    assert run_script(RELOADED).split() == ["early", "early", "late"]
+
+
+def test_error_of_what_is_wrapped_does_not_keep_the_snapshot() -> None:
+    def fail() -> None:
+        raise LookupError
+
+    def wrap() -> tuple[list[Callable[[], None]], weakref.ref[_Object]]:
+        value = _Object()
+        with bind(value=value):
+            return [capture().wrap(fail)], weakref.ref(value)
+
+    wrapped, value = wrap()
+    with pytest.raises(LookupError) as caught:
+        wrapped.pop()()
+    gc.collect()
+    assert caught.value.__traceback__ is not None
+    assert value() is None

@@ -292,6 +292,56 @@ def test_async_generator_left_to_the_end_of_the_loop_is_closed_in_the_context() 
     assert log == ["closed"]
 
 
+def test_what_cannot_be_iterated_over_is_refused_and_left_as_it_is() -> None:
+    class Socket:
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    socket: Any = Socket()
+    with pytest.raises(TypeError, match="not iterable"):
+        iterate_in(Context(), socket)
+    gc.collect()
+    assert not socket.closed
+
+
+def test_error_of_a_dropped_generator_is_told_as_without_a_driver(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail() -> Iterator[int]:
+        try:
+            yield 1
+        finally:
+            raise RuntimeError
+
+    told: list[BaseException | None] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: told.append(args.exc_value))
+    dropped = iterate_in(copy_context(), fail())
+    next(dropped)
+    del dropped
+    assert [type(error) for error in told] == [RuntimeError]
+
+
+def test_generator_that_closes_its_driver_from_within_is_closed_in_the_context_later() -> None:
+    seen: list[str] = []
+
+    def closes() -> Iterator[int]:
+        VAR.set("inside")
+        with suppress(RuntimeError):  # it is running, as a generator would say too
+            driver.close()
+        try:
+            yield 1
+        finally:
+            seen.append(VAR.get())
+
+    driver = iterate_in(copy_context(), closes())
+    next(driver)
+    driver.close()
+    driver.close()
+    assert seen == ["inside"]
+
+
 def test_async_generator_wrapped_on_another_thread_moves_at_its_first_step() -> None:
     asgiref = pytest.importorskip("asgiref.local")
     local = asgiref.Local()

@@ -24,6 +24,7 @@ from ctxkit import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Executor
+    from pathlib import Path
 
 HERE = {TENANT: "acme", SINCE: 7, "private": "stays"}
 THERE = {"tenant_elsewhere": "acme", "since_elsewhere": 7}
@@ -118,3 +119,42 @@ def test_worker_that_does_not_know_the_key_says_so(tmp_path: Any) -> None:
     program.write_text(UNKNOWN)
     said = run_script(f"import runpy; runpy.run_path({str(program)!r}, run_name='__main__')")
     assert "Key('only_there') was sent here by another process" in said
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="map(buffersize=) came with Python 3.14")
+def test_map_with_a_buffer_takes_the_values_of_the_call_not_of_the_reader(pool: Executor) -> None:
+    options: dict[str, Any] = {"buffersize": 1}
+    with bind(HERE):
+        results = pool.map(look, range(4), **options)
+    with bind({TENANT: "reader"}):
+        assert list(results) == [(THERE, "unset")] * 4
+
+
+KEYS = """
+import ctxkit
+TENANT = ctxkit.Key[str]("tenant_of_a_module", hops={"process"}, dump=str, load=str)
+"""
+JOB = """
+import ctxkit
+def look():
+    return ctxkit.get("tenant_of_a_module")
+"""
+PROGRAM = """
+import multiprocessing
+import ctxkit
+
+if __name__ == "__main__":
+    import job, keys
+    context = multiprocessing.get_context("spawn")
+    with ctxkit.ProcessPoolExecutor(1, mp_context=context) as pool:
+        with ctxkit.bind({keys.TENANT: "acme"}):
+            print(pool.submit(job.look).result(50))
+"""
+
+
+def test_worker_imports_the_module_that_declares_the_key(tmp_path: Path) -> None:
+    for name, source in (("keys", KEYS), ("job", JOB), ("program", PROGRAM)):
+        (tmp_path / f"{name}.py").write_text(source)
+    program = str(tmp_path / "program.py")
+    path = f"import runpy, sys; sys.path.insert(0, {str(tmp_path)!r});"
+    assert run_script(f"{path} runpy.run_path({program!r}, run_name='__main__')") == "acme\n"

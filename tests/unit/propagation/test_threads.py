@@ -76,6 +76,26 @@ def test_thread_started_twice_is_refused_and_ran_once() -> None:
     assert thread.seen == [None]
 
 
+def test_thread_that_could_not_start_keeps_nothing_and_starts_from_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    thread = Overriding()
+    with monkeypatch.context() as patched, bind(tenant="first"):
+        for name in ("_start_new_thread", "_start_joinable_thread"):  # from Python 3.13
+            if hasattr(threading, name):
+                patched.setattr(threading, name, refuse)
+        with pytest.raises(RuntimeError, match="can't start"):
+            thread.start()
+    assert "run" not in vars(thread)
+    with bind(tenant="second"):
+        thread.start()
+    _finished(thread)
+    assert thread.seen == ["second"]
+
+
 def test_finished_thread_keeps_nothing_of_its_context() -> None:
     class Request: ...
 

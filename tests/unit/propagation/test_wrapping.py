@@ -88,7 +88,7 @@ def test_what_cannot_be_called_is_refused(wrap: Any) -> None:
         wrap(7)
 
 
-@pytest.mark.parametrize("keep", ["tenant", [7]])
+@pytest.mark.parametrize("keep", ["tenant", [7], Key("alone")])
 def test_detached_refuses_keys_that_are_none(keep: Any) -> None:
     with pytest.raises(ConfigurationError):
         detached(print, keep=keep)

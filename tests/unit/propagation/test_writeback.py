@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from contextvars import ContextVar
 from threading import Event
 from typing import Any
@@ -104,3 +106,38 @@ def test_cancelled_await_writes_nothing_back() -> None:
 def test_writeback_of_something_else_is_refused(writeback: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"writeback=\[TENANT\]"):
         to_thread(print, writeback=writeback)
+
+
+def test_what_is_asked_for_twice_comes_back_once() -> None:
+    async def main() -> None:
+        await to_thread(_set, "thread", writeback=[TENANT, VAR, Key[str]("tenant"), VAR])
+        assert (TENANT.get(), VAR.get()) == ("thread", "thread")
+
+    asyncio.run(main())
+
+
+def test_error_of_the_thread_does_not_keep_what_was_watched() -> None:
+    class Value:
+        pass
+
+    key = Key[object]("watched_until_the_error")
+
+    def fail() -> None:
+        key.set("other")
+        raise LookupError
+
+    def start() -> tuple[Any, weakref.ref[Value]]:
+        value = Value()
+        with bind({key: value}):
+            return to_thread(fail, writeback=[key]), weakref.ref(value)
+
+    async def main() -> tuple[BaseException, weakref.ref[Value]]:
+        job, value = start()
+        with pytest.warns(RuntimeWarning, match="meanwhile"), pytest.raises(LookupError) as caught:
+            await job
+        return caught.value, value
+
+    error, value = asyncio.run(main())
+    gc.collect()
+    assert error.__traceback__ is not None
+    assert value() is None
