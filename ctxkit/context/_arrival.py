@@ -54,11 +54,21 @@ def rehome() -> None:
             return
         watch(local)
     storage: Any = local._Storage  # type: ignore[union-attr]  # noqa: SLF001 - checked
-    here = get_ident()
+    here, stays = get_ident(), _executor_variable()
     for variable in _frozen_and_others() if kind in _frozen else [*_variables.values()]:
         value = variable.get(None)
-        if value is not None and value.thread_id != here:
+        if value is not None and value.thread_id != here and variable is not stays:
             variable.set(storage(here, value.data))
+
+
+def _executor_variable() -> object:
+    """Return where asgiref keeps the executor of a thread that waits in ``async_to_sync``.
+
+    It is of no use to others: they would hand it their work when that thread waits no longer.
+    """
+    bridge = getattr(sys.modules.get("asgiref.sync"), "AsyncToSync", None)
+    holder = getattr(getattr(bridge, "executors", None), "_storage", None)
+    return getattr(holder, "_data", None)
 
 
 def _is_known(local: object) -> bool:

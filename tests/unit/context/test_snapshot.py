@@ -535,3 +535,21 @@ def test_error_of_what_is_wrapped_does_not_keep_the_snapshot() -> None:
     gc.collect()
     assert caught.value.__traceback__ is not None
     assert value() is None
+
+
+def test_executor_of_a_thread_that_waits_in_asgiref_stays_with_that_thread() -> None:
+    executors = pytest.importorskip("asgiref.sync").AsyncToSync.executors
+    local = pytest.importorskip("asgiref.local").Local()
+
+    def inside() -> tuple[object, object]:
+        executors.current, local.name = "of the waiting thread", "acme"
+        snapshot = capture()
+        return in_plain_thread(
+            snapshot.run,
+            lambda: (getattr(executors, "current", None), getattr(local, "name", None)),
+        )
+
+    current, name = copy_context().run(inside)
+    assert name == "acme"
+    if hasattr(sys.modules["asgiref.local"], "_Storage"):  # before 3.12 all of it went along
+        assert current is None
