@@ -15,7 +15,7 @@ import ctxkit
 from ctxkit.boundary import _wsgi_passed, asgi, crossing, wsgi
 from ctxkit.context import _arrival, _carriers, _sifting, accessors, errand, key, snapshot, stepping
 from ctxkit.context._current import CURRENT
-from ctxkit.context.frame import NO_FRAME, bind
+from ctxkit.context.frame import NO_FRAME, _Bound
 from ctxkit.propagation import pools, tasks, threads, wrapping
 
 if TYPE_CHECKING:
@@ -153,19 +153,19 @@ def a_request_forgets_its_baseline(patch: pytest.MonkeyPatch) -> None:
 def scopes_are_left_by_token_alone(patch: pytest.MonkeyPatch) -> None:
     def leave(self: Any, *_: object) -> None:
         try:
-            CURRENT.reset(self._token)
+            CURRENT.reset(self.token)
         except ValueError:
             return
 
-    patch.setattr(bind, "__exit__", leave)
+    patch.setattr(_Bound, "__exit__", leave)
 
 
 def scopes_are_never_left(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(bind, "__exit__", lambda *_: None)
+    patch.setattr(_Bound, "__exit__", lambda *_: None)
 
 
 def scopes_clear_everything(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(bind, "__exit__", lambda *_: CURRENT.set(NO_FRAME) and None)
+    patch.setattr(_Bound, "__exit__", lambda *_: CURRENT.set(NO_FRAME) and None)
 
 
 def detached_work_keeps_everything(patch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from properties.machine import FollowingMachine
 
 #: Enough to find each of them, and always the same ones.
 ENOUGH = settings(
-    max_examples=1000,
+    max_examples=4000,
     stateful_step_count=25,
     deadline=None,
     database=None,
