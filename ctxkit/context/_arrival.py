@@ -132,6 +132,15 @@ def arrive() -> None:
         _part_arithmetic(decimal)
 
 
+def part() -> None:
+    """Make the current context, one of several copies on one thread, fit for itself."""
+    if "sentry_sdk" in sys.modules:
+        depart()
+    decimal = sys.modules.get("decimal")
+    if decimal is not None:
+        _part_arithmetic(decimal)
+
+
 def is_bare() -> bool:
     """Return whether the current context can go to another thread as it is.
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, final
 
-from ctxkit.context._arrival import arrive, depart
+from ctxkit.context._arrival import arrive, part
 from ctxkit.context._carriers import Carrier, carrier_class
 from ctxkit.context._current import CURRENT
 from ctxkit.context._here import here
@@ -38,10 +38,10 @@ class Snapshot:
 
     Context:
         Everything is captured: frames, every ``ContextVar``, Django's language and time
-        zone, what registered accessors hold. Each run gets a copy of its own, so nothing
-        that it sets is seen by the capturer, by another run, or by the next one. On another
-        thread keys that do not go to threads are left out, asgiref's values are moved to
-        that thread, Sentry's scopes are forked, and decimal gets a context of its own.
+        zone, what registered accessors hold. Each run gets a copy of its own, with Sentry's
+        scopes forked and decimal's context copied, so nothing that it sets is seen by the
+        capturer, by another run, or by the next one. On another thread keys that do not go
+        to threads are left out, and asgiref's values are moved to that thread.
 
     Safety:
         May be used by several threads at once, as often as you like. It keeps every value
@@ -121,8 +121,8 @@ class Snapshot:
         context = self._context.copy()
         if HELD_UP:
             context.run(copy_values)
+        context.run(part)
         if here() is not self._home:
-            context.run(depart)
             context.run(arrive)
         if self._held is None:
             return context

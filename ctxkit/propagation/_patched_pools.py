@@ -6,7 +6,6 @@ original's place. Signatures stay what they were.
 
 from __future__ import annotations
 
-import sys
 from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ctxkit.context import capture
 from ctxkit.context.errand import Errand, carried, forked_context, is_carried
 from ctxkit.context.stepping import iterate_in
-from ctxkit.propagation.parcels import Parcel
+from ctxkit.propagation.parcels import Parcel, is_elsewhere
 from ctxkit.propagation.records import stamp
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def make_submit(original: Function, patch: Patch) -> Function:
     def submit(self: Executor, fn: Function, /, *args: Any, **kwargs: Any) -> Future[Any]:
         if not patch.active or is_carried(fn):
             return original(self, fn, *args, **kwargs)  # type: ignore[no-any-return]
-        if _is_interpreter_pool(self):
+        if is_elsewhere(self):
             return _submit_elsewhere(original, self, fn, *args, **kwargs)
         # In an empty context, since submit may start a worker, which keeps what it finds.
         future: Future[Any] = Context().run(original, self, *carried(fn, args, kwargs))
@@ -70,10 +69,9 @@ def make_map(original: Function, patch: Patch) -> Function:
     def map(  # noqa: A001 - it is called that
         self: Executor, fn: Function, *iterables: Iterable[Any], **options: Any
     ) -> Iterable[Any]:
-        later = patch.active and options.get("buffersize") is not None
-        if later and not _is_interpreter_pool(self):
+        if patch.active and options.get("buffersize") is not None:
             # Whoever reads the results submits the rest.
-            fn = capture().wrap(fn)
+            fn = Parcel(fn) if is_elsewhere(self) else capture().wrap(fn)
         return original(self, fn, *iterables, **options)  # type: ignore[no-any-return]
 
     return map
@@ -103,7 +101,7 @@ def make_apply_async(original: Function, patch: Patch) -> Function:
         if not patch.active:
             return original(self, func, args, kwds, callback, error_callback)
         done, failed = _ends(callback, error_callback)
-        return original(self, Errand(func), args, kwds, done, failed)
+        return original(self, Errand(func, sent=True), args, kwds, done, failed)
 
     return apply_async
 
@@ -197,8 +195,3 @@ def _ends(*callbacks: Function | None) -> Sequence[Function | None]:
             errand(result)
 
     return [partial(end, which) for which in range(len(callbacks))]
-
-
-def _is_interpreter_pool(executor: object) -> bool:
-    module: Any = sys.modules.get("concurrent.futures.interpreter")
-    return module is not None and isinstance(executor, module.InterpreterPoolExecutor)

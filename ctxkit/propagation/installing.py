@@ -39,6 +39,7 @@ _REPLACED: dict[str, list[tuple[str, str, Callable[..., Any]]]] = {
 }
 if sys.version_info >= (3, 14):
     _REPLACED["concurrent.futures.thread"].append(("ThreadPoolExecutor", "map", pools.make_map))
+    _REPLACED["concurrent.futures.process"].append(("ProcessPoolExecutor", "map", pools.make_map))
 
 _lock = threading.RLock()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ctxkit.context import current
@@ -14,12 +15,13 @@ if TYPE_CHECKING:
 def stamp(record: LogRecord) -> None:
     """Set what the keys hold that go to logs as attributes of ``record``.
 
-    Attributes that the record has already are kept: those of the record itself, those of
-    ``extra=``, those that another stamp has set.
+    What the record has already is kept: its own attributes and methods, those of ``extra=``,
+    those that another stamp has set. A value that cannot be computed is left out: logging
+    must not fail for it.
     """
     frame = current()
     if frame:
-        known = vars(record)
         for key in making("log"):
-            if key.name not in known and key.name in frame:
-                known[key.name] = frame[key]
+            if key.name in frame and not hasattr(record, key.name):
+                with suppress(Exception):
+                    setattr(record, key.name, frame[key])

@@ -13,6 +13,7 @@ from helpers.wsgi import Exchange
 import ctxkit
 from ctxkit import Key, RequestIdFilter, bind
 from ctxkit.boundary import WSGIMiddleware
+from ctxkit.context import Lazy
 
 
 def record(**more: Any) -> logging.LogRecord:
@@ -85,3 +86,13 @@ def test_filter_on_a_queue_handler_stamps_before_the_record_changes_threads() ->
         handler.handle(logging.makeLogRecord({"msg": "hello"}))
     made: Any = in_plain_thread(records.get, True, 10)  # noqa: FBT003 - it has no other names
     assert (made.tenant_in_queue, made.request_id) == ("acme", "abc")
+
+
+def test_filter_stands_keys_that_name_a_method_or_cannot_be_computed() -> None:
+    Key[str]("getMessage", hops={"log"})
+    Key[object]("broken_in_logs", hops={"log"})
+    made = logging.makeLogRecord({"msg": "hello"})
+    with bind({"getMessage": "bound", "broken_in_logs": Lazy(lambda _: 1 / 0)}):
+        RequestIdFilter().filter(made)
+    assert made.getMessage() == "hello"
+    assert "broken_in_logs" not in vars(made)

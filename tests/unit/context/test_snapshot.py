@@ -553,3 +553,26 @@ def test_executor_of_a_thread_that_waits_in_asgiref_stays_with_that_thread() -> 
     assert name == "acme"
     if hasattr(sys.modules["asgiref.local"], "_Storage"):  # before 3.12 all of it went along
         assert current is None
+
+
+def test_runs_on_one_thread_share_neither_arithmetic_nor_scopes() -> None:
+    sentry_sdk = pytest.importorskip("sentry_sdk")
+
+    def tag() -> object:
+        before = dict(sentry_sdk.get_isolation_scope()._tags)
+        sentry_sdk.set_tag("run", "one")
+        precision, decimal.getcontext().prec = decimal.getcontext().prec, 5
+        return before, precision
+
+    def inside() -> list[object]:
+        decimal.getcontext()
+        snapshot = capture()
+        return [snapshot.run(tag) for _ in range(2)]
+
+    sentry_sdk.init(default_integrations=False, dsn="http://public@127.0.0.1:1/1")
+    try:
+        with sentry_sdk.isolation_scope():
+            assert copy_context().run(inside) == [({}, 28), ({}, 28)]
+    finally:
+        sentry_sdk.get_client().close(timeout=0)
+        sentry_sdk.Scope.get_global_scope().set_client(None)

@@ -554,6 +554,10 @@ if __name__ == "__main__":
         with ctxkit.bind(private="stays"), kind(1, mp_context=context) as pool:
             assert pool.submit(look).result() == ("unset", {"tenant": "acme"})
             assert list(pool.map(look, [1])) == [("unset", {"tenant": "acme"})]
+            if sys.version_info >= (3, 14):
+                results = pool.map(look, [1, 2, 3], buffersize=1)
+                with ctxkit.bind({TENANT: "of the reader"}):
+                    assert list(results) == [("unset", {"tenant": "acme"})] * 3
     if sys.version_info >= (3, 14):
         from concurrent.futures import InterpreterPoolExecutor
         with InterpreterPoolExecutor(1) as pool:
