@@ -246,8 +246,8 @@ class FollowingMachine(RuleBasedStateMachine):
         start = partial(self._start, way, place, value, cancelled=cancelled and not way.waits)
         del value
         carry = way.carry
-        if carry is sent and way.pool is not None:
-            running = getattr(self.world, way.pool).jobs[:1]
+        if carry is sent and way.pool == "plain":
+            running = self.world.plain.jobs[:1]
             if running and running[0].ident == origin.ident:
                 carry = copied  # a worker that gives its own pool a job: no hop to another thread
         place.known = carry(moment)
