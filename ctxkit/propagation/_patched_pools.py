@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ctxkit.context import capture
 from ctxkit.context.errand import Errand, carried, forked_context, is_carried
 from ctxkit.context.stepping import iterate_in
-from ctxkit.propagation.parcels import Parcel, is_elsewhere
+from ctxkit.propagation.parcels import is_elsewhere, parcelled
 from ctxkit.propagation.records import stamp
 
 if TYPE_CHECKING:
@@ -57,9 +57,8 @@ def make_submit_to_process(original: Function, patch: Patch) -> Function:
 def _submit_elsewhere(
     original: Function, executor: Executor, fn: Function, /, *args: Any, **kwargs: Any
 ) -> Future[Any]:
-    job: Function = Parcel(fn) if type(fn) is not Parcel else fn
     # In an empty context, which is what a worker that is forked here gets for life.
-    future: Future[Any] = Context().run(original, executor, job, *args, **kwargs)
+    future: Future[Any] = Context().run(original, executor, parcelled(fn), *args, **kwargs)
     return future
 
 
@@ -71,7 +70,7 @@ def make_map(original: Function, patch: Patch) -> Function:
     ) -> Iterable[Any]:
         if patch.active and options.get("buffersize") is not None:
             # Whoever reads the results submits the rest.
-            fn = Parcel(fn) if is_elsewhere(self) else capture().wrap(fn)
+            fn = parcelled(fn) if is_elsewhere(self) else capture().wrap(fn)
         return original(self, fn, *iterables, **options)  # type: ignore[no-any-return]
 
     return map

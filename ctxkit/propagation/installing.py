@@ -78,7 +78,8 @@ def install(
         values but for Django's language, time zone, urlconf and script prefix. Workers of pools
         and the threads of loggers, exporters and servers start empty, whoever starts them,
         also with ``-X thread_inherit_context=1`` and on free-threaded Python. Jobs
-        for other processes and interpreters run in an empty context with what keys declare.
+        for other processes and interpreters run in an empty context with what keys declare;
+        functions that only interpreters take, since they cannot be pickled, go alone.
 
     Safety:
         From any thread, any number of times; the arguments of the last call hold. Modules

@@ -61,6 +61,20 @@ class Parcel(Generic[R]):
         self._f, self._packed = state
 
 
+def parcelled(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``f`` as a parcel, or as it is where that would keep it from going.
+
+    Interpreters also take functions that cannot be pickled: those go alone.
+    """
+    if type(f) is Parcel:
+        return f
+    try:
+        pickle.dumps(f)
+    except Exception:  # noqa: BLE001 - pickling may raise anything; who needs it will say so
+        return f
+    return Parcel(f)
+
+
 def is_elsewhere(executor: object) -> bool:
     """Return whether ``executor`` runs its jobs in other processes or interpreters."""
     # Only modules that are loaded can have made the executor.

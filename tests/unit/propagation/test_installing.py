@@ -563,6 +563,7 @@ if __name__ == "__main__":
         with InterpreterPoolExecutor(1) as pool:
             assert pool.submit(abs, -1).result() == 1
             assert list(pool.map(abs, [-1, -2, -3], buffersize=1)) == [1, 2, 3]
+            assert pool.submit(lambda: 7).result() == 7
     print("ok")
 """
 
