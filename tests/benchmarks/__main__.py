@@ -46,6 +46,8 @@ PROMISES = (
     ("Django, ASGI", CTXKIT_DJANGO, "ratio", 0.5),
     ("Import, bare interpreter", "import ctxkit", "modules", 15),
     ("with-block", "with bind()", "ratio", 5.0),
+    ("submit(noop).result()", "ctxkit", "ratio", 1.3),
+    ("submit(noop).result(), 1,000 variables", "ctxkit", "ratio", 1.3),
     ("Frame of a request", "a frame in a copied context", "seconds", 5e-6),
     ("Attribute, get", "ctxkit.Local", "ratio", 2.2),
     ("Attribute, set", "ctxkit.Local", "ratio", 8.0),
