@@ -17,7 +17,26 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class ProcessPoolExecutor(futures.ProcessPoolExecutor):
+class _Parcelling(futures.Executor):
+    """Send each job to the pool that comes after this in the classes, as a parcel."""
+
+    _ctxkit_carries = True
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> futures.Future[T]:
+        """Schedule ``fn(*args, **kwargs)`` with the declared values."""
+        submit: Callable[..., Any] = super().submit
+        # In an empty context: a worker that is forked here would keep it.
+        future: futures.Future[T] = Context().run(submit, Parcel(fn), *args, **kwargs)
+        return future
+
+    def map(self, fn: Callable[..., T], *iterables: Iterable[Any], **options: Any) -> Iterator[T]:
+        """Schedule ``fn`` for the items of ``iterables`` with the values of this moment."""
+        # With buffersize= (Python 3.14) the rest is submitted by whoever reads the results.
+        job = fn if options.get("buffersize") is None else Parcel(fn)
+        return super().map(job, *iterables, **options)
+
+
+class ProcessPoolExecutor(_Parcelling, futures.ProcessPoolExecutor):
     """Run each job with the values of the keys that go to processes.
 
     Takes the place of :class:`concurrent.futures.ProcessPoolExecutor`. A context cannot
@@ -38,45 +57,16 @@ class ProcessPoolExecutor(futures.ProcessPoolExecutor):
         Values are pickled only between this process and its own workers.
     """
 
-    _ctxkit_carries = True
-
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> futures.Future[T]:
-        """Schedule ``fn(*args, **kwargs)`` with the declared values."""
-        submit: Callable[..., Any] = super().submit
-        # In an empty context: a worker that is forked here would keep it.
-        future: futures.Future[T] = Context().run(submit, Parcel(fn), *args, **kwargs)
-        return future
-
-    def map(self, fn: Callable[..., T], *iterables: Iterable[Any], **options: Any) -> Iterator[T]:
-        """Schedule ``fn`` for the items of ``iterables`` with the values of this moment."""
-        return super().map(_packed_now(fn, options), *iterables, **options)
-
 
 if sys.version_info >= (3, 14):
 
-    class InterpreterPoolExecutor(futures.InterpreterPoolExecutor):
+    class InterpreterPoolExecutor(_Parcelling, futures.InterpreterPoolExecutor):
         """Run each job in an interpreter of its own, with the values of keys that go there.
 
         Takes the place of :class:`concurrent.futures.InterpreterPoolExecutor` (Python 3.14).
         Another interpreter is to a context what another process is: see
         :class:`ProcessPoolExecutor`.
         """
-
-        _ctxkit_carries = True
-
-        def submit(
-            self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
-        ) -> futures.Future[T]:
-            """Schedule ``fn(*args, **kwargs)`` with the declared values."""
-            submit: Callable[..., Any] = super().submit
-            future: futures.Future[T] = Context().run(submit, Parcel(fn), *args, **kwargs)
-            return future
-
-        def map(
-            self, fn: Callable[..., T], *iterables: Iterable[Any], **options: Any
-        ) -> Iterator[T]:
-            """Schedule ``fn`` for the items of ``iterables`` with the values of this moment."""
-            return super().map(_packed_now(fn, options), *iterables, **options)
 
 else:
 
@@ -93,8 +83,3 @@ else:
                 "needs Python 3.14 or later",
                 "Use ctxkit.ProcessPoolExecutor.",
             )
-
-
-def _packed_now(fn: Callable[..., T], options: dict[str, Any]) -> Callable[..., T]:
-    # With buffersize= (Python 3.14) the rest is submitted by whoever reads the results.
-    return fn if options.get("buffersize") is None else Parcel(fn)
