@@ -127,18 +127,17 @@ def arrive() -> None:
         sift_values()
     if "asgiref.local" in sys.modules:
         rehome()
-    decimal = sys.modules.get("decimal")
-    if decimal is not None:
-        _part_arithmetic(decimal)
+    part_arithmetic()
 
 
-def part() -> None:
-    """Make the current context, one of several copies on one thread, fit for itself."""
-    if "sentry_sdk" in sys.modules:
-        depart()
+def part_arithmetic() -> None:
+    """Give the current context its own of decimal's contexts, if it holds one."""
     decimal = sys.modules.get("decimal")
     if decimal is not None:
-        _part_arithmetic(decimal)
+        for variable in _arithmetic or _found_arithmetic(decimal):
+            value = variable.get(None)
+            if value is not None:
+                variable.set(value.copy())
 
 
 def is_bare() -> bool:
@@ -154,14 +153,6 @@ def is_bare() -> bool:
             if variable.get(None) is not None:
                 return False
     return True
-
-
-def _part_arithmetic(decimal: Any) -> None:
-    """Give the current context its own of decimal's contexts, if it holds one."""
-    for variable in _arithmetic or _found_arithmetic(decimal):
-        value = variable.get(None)
-        if value is not None:
-            variable.set(value.copy())
 
 
 def _found_arithmetic(decimal: Any) -> list[ContextVar[Any]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ctxkit.context._current import CURRENT
 from ctxkit.context._hops import HELD_UP
-from ctxkit.context.frame import NO_FRAME, Frame, Lazy
+from ctxkit.context.frame import NO_FRAME, Frame, Lazy, restore_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator
@@ -73,10 +73,8 @@ def laid(frame: Frame) -> Generator[None]:
     finally:
         try:
             CURRENT.reset(token)
-        except ValueError:  # left in another context: as bind() does
-            if CURRENT.get(NO_FRAME) is frame:
-                before = token.old_value
-                CURRENT.set(before if isinstance(before, Frame) else NO_FRAME)
+        except ValueError:
+            restore_elsewhere(token, frame)
 
 
 def _without(frame: Frame, names: Collection[str]) -> dict[str, object]:

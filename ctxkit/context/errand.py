@@ -21,11 +21,15 @@ R = TypeVar("R")
 
 
 def forked_context() -> Context:
-    """Return a copy of the current context that shares nothing changeable with it.
+    """Return a copy of the current context that shares nothing changeable with it."""
+    return forked(copy_context())
+
+
+def forked(context: Context) -> Context:
+    """Return ``context``, a copy, when it shares nothing changeable with the one it is of.
 
     Sentry's scopes are forked, and what keys declare a ``copy`` for is copied.
     """
-    context = copy_context()
     if "sentry_sdk" in sys.modules:
         context.run(depart)
     if HELD_UP:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextvars import Token
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, final, overload
 
 from ctxkit.context._current import CURRENT
@@ -13,6 +12,7 @@ from ctxkit.exceptions import KeyNotBoundError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+    from contextvars import Token
     from types import TracebackType
 
     from ctxkit.context.deadline import Deadline
@@ -247,13 +247,16 @@ class _Bound(Frame):
         except (TypeError, ValueError):
             if self.token is None:
                 return
-            self._leave_elsewhere()
+            if self.token is not _LEFT:
+                restore_elsewhere(cast("Token[Frame]", self.token), self)
         self.token = _LEFT  # it holds the context, which may hold this frame
 
-    def _leave_elsewhere(self) -> None:
-        # Another context than the one of __enter__: the token is of no use there, and what
-        # to restore is known only if our frame is still on top.
-        token: Any = self.token
-        if isinstance(token, Token) and _get(NO_FRAME) is self:
-            before: object = token.old_value
-            _set(before if isinstance(before, Frame) else NO_FRAME)
+
+def restore_elsewhere(token: Token[Frame], frame: Frame) -> None:
+    """Restore what was before ``frame`` in another context than the one it was set in.
+
+    The token is of no use there, and what to restore is known only if ``frame`` is on top.
+    """
+    if _get(NO_FRAME) is frame:
+        before = token.old_value
+        _set(before if isinstance(before, Frame) else NO_FRAME)

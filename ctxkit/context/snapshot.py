@@ -6,14 +6,13 @@ from contextlib import contextmanager
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, final
 
-from ctxkit.context._arrival import arrive, part
+from ctxkit.context._arrival import arrive, part_arithmetic
 from ctxkit.context._carriers import Carrier, carrier_class
 from ctxkit.context._current import CURRENT
 from ctxkit.context._here import here
-from ctxkit.context._hops import HELD_UP
-from ctxkit.context._sifting import copied, copy_values, known, laid, only, sent_to_thread
+from ctxkit.context._sifting import copied, known, laid, only, sent_to_thread
 from ctxkit.context.accessors import Furnished, any_registered, held, nothing, restored
-from ctxkit.context.errand import forked_context
+from ctxkit.context.errand import forked, forked_context
 from ctxkit.context.frame import NO_FRAME
 from ctxkit.context.key import MISSING, name_of
 from ctxkit.exceptions import ConfigurationError
@@ -118,12 +117,8 @@ class Snapshot:
 
     def enter(self) -> Runner:
         """Return a copy of the captured context that is fit for this thread."""
-        context = self._context.copy()
-        if HELD_UP:
-            context.run(copy_values)
-        context.run(part)
-        if here() is not self._home:
-            context.run(arrive)
+        context = forked(self._context.copy())
+        context.run(part_arithmetic if here() is self._home else arrive)
         if self._held is None:
             return context
         return Furnished(context, self._held)

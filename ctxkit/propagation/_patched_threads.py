@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import sys
 import threading
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
@@ -12,12 +11,11 @@ from ctxkit.context.errand import Errand
 from ctxkit.propagation._infrastructure import Judge
 from ctxkit.propagation._isolation import isolated_context
 from ctxkit.propagation._patching import Patch, innermost, layers
+from ctxkit.propagation.threads import TAKES_CONTEXT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Thread(context=) keeps it in a private attribute, and nowhere else.
-_TAKES_CONTEXT = sys.version_info >= (3, 14)
 #: On a thread from its start until it runs: the errand to run in, or None for nothing.
 _LUGGAGE = "_ctxkit_luggage"
 
@@ -72,13 +70,13 @@ class ThreadPatches:
                     original(self, *args, **kwargs)
                 else:
                     own[_LUGGAGE] = isolated_context().run(Errand, operator.call)
-                    if _TAKES_CONTEXT:
+                    if TAKES_CONTEXT:
                         own["_context"] = _HERE
                     original(self, *args, **kwargs)
             except Exception:
                 # Not started. An interruption says nothing of that: the thread may need them.
                 own.pop(_LUGGAGE, None)
-                if _TAKES_CONTEXT and "_context" in own:
+                if TAKES_CONTEXT and "_context" in own:
                     own["_context"] = given
                 raise
             # It has begun; without it, if the patches were taken off in between.
@@ -91,7 +89,7 @@ class ThreadPatches:
 def _start_empty(thread: threading.Thread, original: Callable[..., None], patch: Patch) -> None:
     own = vars(thread)
     own[_LUGGAGE] = None
-    if _TAKES_CONTEXT and own.get("_context") is None:
+    if TAKES_CONTEXT and own.get("_context") is None:
         own["_context"] = Context()
     if patch.on_top:
         return Context().run(original, thread)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 #: Thread(context=) keeps it in a private attribute, and nowhere else.
-_TAKES_CONTEXT = sys.version_info >= (3, 14)
+TAKES_CONTEXT = sys.version_info >= (3, 14)
 
 
 class Thread(threading.Thread):
@@ -38,7 +38,7 @@ class Thread(threading.Thread):
 
     def start(self) -> None:
         """Capture the current context and start the thread in it."""
-        given = _TAKES_CONTEXT and self._context is not None
+        given = TAKES_CONTEXT and self._context is not None
         if not given:
             equip(self)
         try:
@@ -66,7 +66,7 @@ def _strip(thread: Thread) -> None:
     """Take off what :func:`equip` and a start that failed have put on."""
     if type(vars(thread).get("run")) is _Run:
         del vars(thread)["run"]
-    if _TAKES_CONTEXT:
+    if TAKES_CONTEXT:
         thread._context = None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as above
 
 

@@ -71,7 +71,9 @@ def test_value_that_compares_strangely_is_told_by_identity() -> None:
 
     async def main() -> None:
         held.set(Strange())
-        await to_thread(lambda: held.set(Strange()), writeback=[held])
+        new = Strange()
+        await to_thread(lambda: held.set(new), writeback=[held])
+        assert held.get() is new
 
     asyncio.run(main())
 
