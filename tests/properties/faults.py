@@ -216,8 +216,7 @@ def what_makes_no_hop_is_left_in_the_root(patch: pytest.MonkeyPatch) -> None:
 
 
 def copies_are_not_made(patch: pytest.MonkeyPatch) -> None:
-    for module in (errand, snapshot):
-        patch.setattr(module, "copy_values", bool)
+    patch.setattr(errand, "copy_values", bool)
 
 
 def holders_of_threads_are_not_undone(patch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,11 @@ from hypothesis.stateful import run_state_machine_as_test
 from properties.faults import FAULTS
 from properties.machine import FollowingMachine
 
-#: Enough to find each of them, and always the same ones.
+pytestmark = pytest.mark.timeout(600)
+
+#: Enough to find each of them by far, and always the same ones; the first that fails is the last.
 ENOUGH = settings(
-    max_examples=4000,
+    max_examples=20_000,
     stateful_step_count=25,
     deadline=None,
     database=None,
