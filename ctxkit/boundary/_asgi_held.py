@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from ctxkit.boundary._driving import drive
 from ctxkit.boundary._ending import Ending
-from ctxkit.boundary._shielded import asyncio_runs, finished, flush_shielded
+from ctxkit.boundary._shielded import asyncio_runs, finish_shielded, finished, flush_shielded
 from ctxkit.boundary.completion import Completion
-from ctxkit.boundary.crossing import ABANDONED_TIMEOUT, Crossing, budget
-from ctxkit.flushing import flush
+from ctxkit.boundary.crossing import Crossing, budget
 
 if TYPE_CHECKING:
     from asyncio import Task
@@ -38,8 +37,7 @@ async def cross_held(
         await drive(crossing, app, scope, held.receive, held.send)
     except GeneratorExit:
         # Closed from outside, by a loop that ends: awaiting is not possible any more.
-        if crossing.leave():
-            flush(0, reason="cancelled")
+        crossing.finish("dropped")
         raise
     except BaseException as error:
         await held.settle("cancelled" if isinstance(error, CancelledError) else "exception")
@@ -54,8 +52,7 @@ async def _cross_unheld(
     try:
         await drive(crossing, app, scope, receive, send)
     finally:
-        if crossing.leave():
-            flush(crossing.budget(), reason="response")
+        crossing.finish("response")
 
 
 @final
@@ -133,14 +130,12 @@ class _Held:
 
     async def settle(self, reason: str) -> None:
         """Flush, then send what was held. The application has returned or raised."""
-        must_land = self._crossing.leave()
         if self._timer is not None:
             self._timer.cancel()
         interruption = None
         if self._late is not None:
             interruption = await finished(self._late)
-        if must_land:
-            interruption = await self._flush(reason) or interruption
+        interruption = await finish_shielded(self._crossing, reason) or interruption
         if reason == "response":
             await self._release()
             if interruption is not None:
@@ -148,12 +143,6 @@ class _Held:
         else:
             with suppress(Exception):  # the application's own error is on its way out
                 await self._release()
-
-    async def _flush(self, reason: str) -> CancelledError | None:
-        timeout = self._crossing.budget()
-        if reason == "cancelled":
-            timeout = min(timeout, ABANDONED_TIMEOUT)
-        return await flush_shielded(timeout, reason)
 
     async def _release(self) -> None:
         """Send what was held, in order, and hold nothing from now on."""
@@ -171,7 +160,7 @@ class _Held:
         """Let the response go although the application has not returned."""
         # Its application may go on for days, and meanwhile no other response would be the last.
         if self._crossing.count_out():
-            await self._flush("overdue")
+            await flush_shielded(self._crossing.budget("overdue"), "overdue")
         with suppress(Exception):  # nobody awaits this task for its errors
             await self._release()
 

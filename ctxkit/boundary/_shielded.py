@@ -10,6 +10,8 @@ from ctxkit.flushing import aflush, flush
 if TYPE_CHECKING:
     from asyncio import Task
 
+    from ctxkit.boundary.crossing import Crossing
+
 
 def asyncio_runs() -> bool:
     """Return whether this coroutine is run by asyncio, and not by trio."""
@@ -48,3 +50,14 @@ async def flush_shielded(budget: float, reason: str) -> CancelledError | None:
         flush(budget, reason=reason)
         return None
     return await finished(get_running_loop().create_task(aflush(budget, reason=reason)))
+
+
+async def finish_shielded(crossing: Crossing, reason: str) -> CancelledError | None:
+    """Do what :meth:`Crossing.finish` does, without blocking the loop.
+
+    Returns:
+        What interrupted the waiting, for the caller to raise when it is done.
+    """
+    if not crossing.leave():
+        return None
+    return await flush_shielded(crossing.budget(reason), reason)

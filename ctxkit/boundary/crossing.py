@@ -11,7 +11,7 @@ from ctxkit.boundary.options import FlushMode
 from ctxkit.boundary.request_id import chosen_id
 from ctxkit.context import NO_FRAME, Deadline, Frame
 from ctxkit.context._current import CURRENT
-from ctxkit.flushing import prepare
+from ctxkit.flushing import flush, prepare
 from ctxkit.flushing.budget import (
     affordable,
     default_timeout,
@@ -31,7 +31,9 @@ CROSSING: Final = "ctxkit.crossing"
 #: The protocol of a crossed function: frames opened inside inherit from it.
 FUNCTION_PROTOCOL: Final = "aws-lambda"
 
-#: The longest wait for a flush that no client waits for any more, in seconds.
+#: How a crossing ends whose client waits for nothing any more.
+ABANDONED: Final = frozenset(("disconnect", "cancelled"))
+#: The longest wait for its flush, in seconds.
 ABANDONED_TIMEOUT: Final = 0.5
 
 #: What a context holds after its request: tells a context that a server passes on from one
@@ -147,9 +149,23 @@ class Crossing:
         self.frame = CLOSED
         self.context = _NOWHERE
 
-    def budget(self) -> float:
+    def budget(self, reason: str) -> float:
         """Return the seconds that a flush may take: the user's, or what the host leaves."""
-        return budget(self.options.timeout, self.deadline)
+        allowed = budget(self.options.timeout, self.deadline)
+        return min(allowed, ABANDONED_TIMEOUT) if reason in ABANDONED else allowed
+
+    def finish(self, reason: str) -> None:
+        """Note that the application is done, and have its telemetry land if it must now.
+
+        The last step of every crossing; its twin is
+        :func:`ctxkit.boundary._shielded.finish_shielded`.
+
+        Args:
+            reason: How it ended: "response", "exception", "disconnect" or "dropped". Who
+                drops a response, the garbage collector even, must not wait.
+        """
+        if self.leave():
+            flush(0 if reason == "dropped" else self.budget(reason), reason=reason)
 
 
 def budget(timeout: float | None, deadline: Deadline | None) -> float:

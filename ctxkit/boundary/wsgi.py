@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, final
 from ctxkit.boundary._wsgi_file import as_sent
 from ctxkit.boundary._wsgi_passed import cross_passed
 from ctxkit.boundary.completion import Completion
-from ctxkit.boundary.crossing import ABANDONED_TIMEOUT, CROSSING, Crossing, lay_over
+from ctxkit.boundary.crossing import CROSSING, Crossing, lay_over
 from ctxkit.boundary.options import BoundaryOptions
 from ctxkit.context.stepping import iterate_in
-from ctxkit.flushing import flush
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -244,10 +243,9 @@ class _Response:
             raise error
 
     def __del__(self) -> None:
-        # Never closed, against PEP 3333: else it would be in flight for ever. Whoever drops
-        # it, the garbage collector even, must not wait.
-        if self._body is not None and self._crossing.leave():
-            flush(0, reason="dropped")
+        # Never closed, against PEP 3333: else it would be in flight for ever.
+        if self._body is not None:
+            self._crossing.finish("dropped")
 
     def settle(self, reason: str) -> None:
         """Close the application's iterable, then have its telemetry land."""
@@ -257,11 +255,7 @@ class _Response:
                 body.close()
             except BaseException as error:  # noqa: BLE001 - raised by close(), where servers expect it
                 self._error = self._error or error
-        if self._crossing.leave():
-            budget = self._crossing.budget()
-            if reason == "disconnect":
-                budget = min(budget, ABANDONED_TIMEOUT)
-            flush(budget, reason=reason)
+        self._crossing.finish(reason)
 
     def _hold(self, body: Iterator[bytes], chunk: bytes) -> None:
         """Settle before ``chunk``, which completes the response and is then to be fetched.

@@ -16,10 +16,10 @@ _last: dict[tuple[str, SinkStatus], float] = {}
 
 
 def warn_of(report: FlushReport) -> None:
-    """Log ``ctxkit.flush.timeout`` and ``ctxkit.flush.failed`` for what the report holds."""
+    """Log ``ctxkit.flush.timeout`` and ``ctxkit.flush.error`` for what the report holds."""
     now = monotonic()
     for result in report.results:
-        if result.status not in (SinkStatus.TIMEOUT, SinkStatus.FAILED):
+        if result.status not in (SinkStatus.TIMEOUT, SinkStatus.ERROR):
             continue
         what = (result.sink, result.status)
         if now - _last.get(what, -_INTERVAL) < _INTERVAL:

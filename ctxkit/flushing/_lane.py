@@ -148,7 +148,7 @@ class Lane:
         if "shutdown" in str(refusal):
             Context().run(self._serve, due)
         else:
-            self._finish(due, SinkOutcome(SinkStatus.FAILED, f"no thread for it: {refusal}"))
+            self._finish(due, SinkOutcome(SinkStatus.ERROR, f"no thread for it: {refusal}"))
 
     def _work(self) -> None:
         while (due := self._inbox.get()) is not None:
@@ -164,9 +164,9 @@ class Lane:
         before, due.before = due.before, None
         earlier = None if before is None else before.own
         due.own = outcome
-        if earlier is not None and earlier.status is SinkStatus.FAILED:
+        if earlier is not None and earlier.status is SinkStatus.ERROR:
             # It may have taken, and lost, what the callers of this one were waiting for.
-            outcome = earlier if outcome.status is not SinkStatus.FAILED else outcome
+            outcome = earlier if outcome.status is not SinkStatus.ERROR else outcome
         with self._lock:
             due.outcome = outcome
             due.finished = monotonic()
@@ -184,7 +184,7 @@ class Lane:
             return _outcome(self.sink.flush(timeout))
         # A sink that raises SystemExit must end neither its thread nor, inline, its caller.
         except BaseException as error:  # noqa: BLE001
-            return SinkOutcome(SinkStatus.FAILED, f"{type(error).__name__}: {error}")
+            return SinkOutcome(SinkStatus.ERROR, f"{type(error).__name__}: {error}")
 
 
 def _outcome(answer: object) -> SinkOutcome:
@@ -195,4 +195,4 @@ def _outcome(answer: object) -> SinkOutcome:
         return SinkOutcome(SinkStatus.UNVERIFIED)
     if answer is True:
         return SinkOutcome(SinkStatus.OK)
-    return SinkOutcome(SinkStatus.FAILED, f"the sink answered {answer!r}")
+    return SinkOutcome(SinkStatus.ERROR, f"the sink answered {answer!r}")

@@ -47,6 +47,6 @@ class Sink(Protocol):
 
         Safety:
             Called in a thread that belongs to the sink, never twice at a time, in an empty
-            context. Whatever it raises becomes a ``failed`` line of the report.
+            context. Whatever it raises becomes an ``error`` line of the report.
         """
         ...

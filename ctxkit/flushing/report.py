@@ -13,7 +13,10 @@ class SinkStatus(StrEnum):
     EMPTY = "empty"  #: There was nothing to send.
     UNVERIFIED = "unverified"  #: The flush came back, but nobody can tell with what result.
     TIMEOUT = "timeout"  #: The time was over first. The flush goes on in its own thread.
-    FAILED = "failed"  #: Something is known to be lost; ``detail`` says why.
+    IN_FLIGHT = "in_flight"  #: Begun, and not waited for.
+    ERROR = "error"  #: Something is known to be lost; ``detail`` says why.
+    BREAKER = "breaker"  #: Not tried: the sink has failed before, and is given a rest.
+    SKIPPED_DEADLINE = "skipped_deadline"  #: Begun, not waited for: the host leaves no time.
 
 
 class SinkOutcome(NamedTuple):
@@ -74,7 +77,7 @@ class FlushReport(NamedTuple):
     def ok(self) -> bool:
         """Whether nothing is known to be lost or late."""
         return not any(
-            result.status in (SinkStatus.TIMEOUT, SinkStatus.FAILED) for result in self.results
+            result.status in (SinkStatus.TIMEOUT, SinkStatus.ERROR) for result in self.results
         )
 
     def __str__(self) -> str:

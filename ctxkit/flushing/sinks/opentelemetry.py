@@ -136,10 +136,10 @@ class RecordsSink:
         answer = self._provider.force_flush(int(max(timeout, _LEAST_TIMEOUT) * 1000))
         losses = self._ledger.settle()
         if losses:
-            return SinkOutcome(SinkStatus.FAILED, f"lost: {losses}")
+            return SinkOutcome(SinkStatus.ERROR, f"lost: {losses}")
         # SDK 1.33 answers False whenever it flushed logs.
         if answer is False and (self._unknown or any(map(_Batch.pending, self._batches))):
-            return SinkOutcome(SinkStatus.FAILED, "the provider's force_flush() answered False")
+            return SinkOutcome(SinkStatus.ERROR, "the provider's force_flush() answered False")
         if self._unknown:
             return SinkOutcome(SinkStatus.UNVERIFIED, f"{self._unknown} does not tell")
         return SinkOutcome(SinkStatus.OK)
@@ -204,7 +204,7 @@ class MetricsSink:
         losses = self._ledger.settle()
         if losses:
             self._recorded = True
-            return SinkOutcome(SinkStatus.FAILED, f"lost: {losses}")
+            return SinkOutcome(SinkStatus.ERROR, f"lost: {losses}")
         if self._unknown or not self._readers:
             unknown = self._unknown or type(self._provider).__name__
             return SinkOutcome(SinkStatus.UNVERIFIED, f"{unknown} does not tell")

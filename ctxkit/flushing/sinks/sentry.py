@@ -110,7 +110,7 @@ class SentrySink:
             self._dirty = True
         losses = self._ledger.settle()
         if losses:
-            return SinkOutcome(SinkStatus.FAILED, f"lost: {losses}")
+            return SinkOutcome(SinkStatus.ERROR, f"lost: {losses}")
         if outcome.status is SinkStatus.OK and not self._told:
             return self._untold()
         return outcome
@@ -160,7 +160,7 @@ class SentrySink:
         if worker.is_alive:
             return SinkOutcome(SinkStatus.TIMEOUT, "the SDK is still sending")
         self._marker = None
-        return SinkOutcome(SinkStatus.FAILED, "the SDK's worker is not running")
+        return SinkOutcome(SinkStatus.ERROR, "the SDK's worker is not running")
 
     def _passed(self, marker: threading.Event, timeout: float) -> bool:
         if marker.wait(max(0.0, timeout)):
@@ -173,7 +173,7 @@ class SentrySink:
         # Loaded for sure: the loop is asyncio's.
         asyncio: Any = sys.modules["asyncio"]
         if not self._loop.is_running():
-            return SinkOutcome(SinkStatus.FAILED, "the transport's event loop is not running")
+            return SinkOutcome(SinkStatus.ERROR, "the transport's event loop is not running")
         flushing = asyncio.run_coroutine_threadsafe(self.client.flush_async(timeout), self._loop)
         try:
             flushing.result(timeout)

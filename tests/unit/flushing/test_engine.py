@@ -174,8 +174,8 @@ def test_flush_is_told_what_the_pass_before_its_own_lost() -> None:
         wait_until(lambda: lane._queued is not None)
         sink.gate.release(3)
 
-        assert statuses(first.result()) == {"gated": "failed"}
-        assert statuses(second.result()) == {"gated": "failed"}
+        assert statuses(first.result()) == {"gated": "error"}
+        assert statuses(second.result()) == {"gated": "error"}
     assert statuses(flush(10)) == {"gated": "ok"}
 
 
@@ -209,7 +209,7 @@ def test_flush_with_a_raising_sink_reports_and_survives(error: BaseException) ->
     [result] = flush(10).results
     sink.work = lambda: True
 
-    assert result.status == "failed"
+    assert result.status == "error"
     assert result.detail == f"{type(error).__name__}: {error}"
     assert flush(10).ok
     assert len(set(sink.threads)) == 1
@@ -220,8 +220,8 @@ def test_flush_with_a_raising_sink_reports_and_survives(error: BaseException) ->
     [
         (None, "unverified"),
         (True, "ok"),
-        (False, "failed"),
-        ("yes", "failed"),
+        (False, "error"),
+        ("yes", "error"),
         (SinkOutcome(SinkStatus.UNVERIFIED, "who knows"), "unverified"),
     ],
 )
@@ -288,7 +288,7 @@ def test_flush_without_room_for_a_thread_fails_and_recovers(
         patch.setattr(threading.Thread, "start", refuse)
         [result] = flush(1).results
 
-    assert (result.status, result.detail) == ("failed", "no thread for it: can't start new thread")
+    assert (result.status, result.detail) == ("error", "no thread for it: can't start new thread")
     assert sink.timeouts == []
     assert flush(10).ok
 
@@ -367,7 +367,7 @@ def test_flush_warns_once_a_minute_for_each_sink(caplog: pytest.LogCaptureFixtur
 
     events = [record.getMessage().split()[:2] for record in caplog.records]
     assert sorted(events) == [
-        ["ctxkit.flush.failed:", "down"],
+        ["ctxkit.flush.error:", "down"],
         ["ctxkit.flush.timeout:", "hanging"],
     ]
     hanging.gate.release()

@@ -132,7 +132,7 @@ def test_flush_of_what_the_collector_refuses_fails(
     report = flush(10)
 
     for result in report.results:
-        assert result.status == "failed", result
+        assert result.status == "error", result
         assert "Exporter" in result.detail
 
 
@@ -167,7 +167,7 @@ def test_provider_found_by_two_threads_at_once_is_watched_by_the_sink_that_stays
 def test_flush_after_failed_metrics_sends_them_again(otel: OTel, backend: TelemetrySink) -> None:
     backend.behaviour = "fail"
     otel.counter.add(1)
-    assert statuses()["otel.metrics"] == "failed"
+    assert statuses()["otel.metrics"] == "error"
     backend.behaviour = "ok"
 
     assert statuses()["otel.metrics"] == "ok"
@@ -268,7 +268,7 @@ def test_flush_with_an_unknown_processor_that_says_no_fails(tracers: TracerProvi
 
     tracers.add_span_processor(Refusing())
 
-    assert statuses() == {"otel.traces": "failed"}
+    assert statuses() == {"otel.traces": "error"}
 
 
 def test_flush_with_an_unknown_provider_is_unverified(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ def result(status: SinkStatus, detail: str = "", pending: int | None = 3) -> Sin
 
 @pytest.mark.parametrize(
     ("status", "ok"),
-    [("ok", True), ("empty", True), ("unverified", True), ("timeout", False), ("failed", False)],
+    [("ok", True), ("empty", True), ("unverified", True), ("timeout", False), ("error", False)],
 )
 def test_report_ok_means_nothing_known_to_be_lost_or_late(status: str, *, ok: bool) -> None:
     assert report(result(SinkStatus.OK), result(SinkStatus(status))).ok is ok
@@ -26,7 +26,7 @@ def test_report_ok_means_nothing_known_to_be_lost_or_late(status: str, *, ok: bo
 def test_report_str_is_one_readable_line() -> None:
     text = str(
         report(
-            result(SinkStatus.FAILED, "lost: network"),
+            result(SinkStatus.ERROR, "lost: network"),
             SinkResult("otel.traces", SinkStatus.UNVERIFIED, 0.002, None, ""),
             SinkResult("otel.logs", SinkStatus.EMPTY, 0.0, 0, ""),
         )
@@ -34,7 +34,7 @@ def test_report_str_is_one_readable_line() -> None:
 
     assert text == (
         "flush (response) took 12 ms of 2 s: "
-        "sentry failed after 12 ms (3 pending): lost: network; "
+        "sentry error after 12 ms (3 pending): lost: network; "
         "otel.traces unverified after 2 ms (? pending); otel.logs empty"
     )
 

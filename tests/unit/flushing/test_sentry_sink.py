@@ -114,7 +114,7 @@ def test_flush_of_what_the_sink_refuses_fails(
 
         result = sentry_result()
 
-    assert result.status == "failed"
+    assert result.status == "error"
     assert reason in result.detail
 
 
@@ -126,7 +126,7 @@ def test_flush_tells_of_losses_from_before_it_was_called(backend: TelemetrySink)
         wait_until_idle(client)
         requests = backend.requests
 
-        assert sentry_result().status == "failed"
+        assert sentry_result().status == "error"
         assert sentry_result().status == "empty"
         assert backend.requests == requests, "a flush of nothing sent a report about nothing"
 
@@ -178,7 +178,7 @@ def test_flush_of_a_worker_that_cannot_start_fails_at_once(
 
         result = sentry_result(20)
 
-        assert (result.status, result.detail) == ("failed", "the SDK's worker is not running")
+        assert (result.status, result.detail) == ("error", "the SDK's worker is not running")
         assert result.seconds < 10
         monkeypatch.undo()
         assert sentry_result().status == "ok"
@@ -198,7 +198,7 @@ def test_flush_with_the_queue_full_waits_for_room(backend: TelemetrySink) -> Non
 
         result = sentry_result()
 
-        assert (result.status, result.detail) == ("failed", "lost: queue_overflow")
+        assert (result.status, result.detail) == ("error", "lost: queue_overflow")
         assert len(backend.items) == 3
 
 
