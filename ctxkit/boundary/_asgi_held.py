@@ -12,6 +12,7 @@ from ctxkit.boundary._ending import Ending
 from ctxkit.boundary._shielded import asyncio_runs, finish_shielded, finished, flush_shielded
 from ctxkit.boundary.completion import Completion
 from ctxkit.boundary.crossing import Crossing, budget
+from ctxkit.flushing import nudge
 
 if TYPE_CHECKING:
     from asyncio import Task
@@ -103,9 +104,10 @@ class _Held:
             ends = self._ends(message)
             if self._completion is None or not (self._completes(message) or ends):
                 await self._send(message)
+                nudge()
                 return
             self._events = events = []
-            limit = budget(SETTLE_LIMIT, self._crossing.deadline)
+            limit = max(0.0, budget(SETTLE_LIMIT, self._crossing.deadline))
             # A cancelled timer stays with the loop until its time: not with our context.
             self._timer = self._loop.call_later(limit, self._overdue, context=Context())
         else:
@@ -160,7 +162,8 @@ class _Held:
         """Let the response go although the application has not returned."""
         # Its application may go on for days, and meanwhile no other response would be the last.
         if self._crossing.count_out():
-            await flush_shielded(self._crossing.budget("overdue"), "overdue")
+            allowed, request_id = self._crossing.budget("overdue"), self._crossing.request_id
+            await flush_shielded(allowed, "overdue", request_id)
         with suppress(Exception):  # nobody awaits this task for its errors
             await self._release()
 

@@ -37,7 +37,9 @@ async def finished(task: Task[Any]) -> CancelledError | None:
     return interruption
 
 
-async def flush_shielded(budget: float, reason: str) -> CancelledError | None:
+async def flush_shielded(
+    budget: float, reason: str, request_id: str | None = None
+) -> CancelledError | None:
     """Flush once, to the end, however often the waiting is cancelled.
 
     Cancelled code must be able to flush, and anyio cancels again at each await. The budget
@@ -47,9 +49,10 @@ async def flush_shielded(budget: float, reason: str) -> CancelledError | None:
         What interrupted the waiting, for the caller to raise when it is done.
     """
     if not asyncio_runs():
-        flush(budget, reason=reason)
+        flush(budget, reason=reason, request_id=request_id)
         return None
-    return await finished(get_running_loop().create_task(aflush(budget, reason=reason)))
+    flushing = aflush(budget, reason=reason, request_id=request_id)
+    return await finished(get_running_loop().create_task(flushing))
 
 
 async def finish_shielded(crossing: Crossing, reason: str) -> CancelledError | None:
@@ -60,4 +63,4 @@ async def finish_shielded(crossing: Crossing, reason: str) -> CancelledError | N
     """
     if not crossing.leave():
         return None
-    return await flush_shielded(crossing.budget(reason), reason)
+    return await flush_shielded(crossing.budget(reason), reason, crossing.request_id)

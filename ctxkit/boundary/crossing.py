@@ -75,7 +75,7 @@ class Crossing:
 
     __slots__ = ("_counted", "context", "deadline", "frame", "open", "options", "request_id")
 
-    def __init__(  # noqa: C901, PLR0913, PLR0917 - called in two places, once per request
+    def __init__(  # noqa: PLR0913, PLR0917 - called in two places, once per request
         self,
         carrier: Mapping[str, object],
         options: BoundaryOptions,
@@ -115,16 +115,23 @@ class Crossing:
             IN_FLIGHT.prepared = True
             prepare()
         if options.holds:
-            remaining = remaining_in(carrier)
-            if remaining is None:
-                remaining = remaining_on_cloud_run(0.0)
-            if remaining is not None:
-                self.deadline = self.frame.deadline = Deadline.after(remaining)
-            if options.mode is FlushMode.IDLE:
-                IN_FLIGHT.enter()
-                self._counted = True
+            self._hold(carrier)
         if TRACING.on or options.report_leaks:
             _trace_opening(self)
+
+    def _hold(self, carrier: Mapping[str, object]) -> None:
+        """Get ready for the flush that this request may have to wait for."""
+        if not IN_FLIGHT.pushing:
+            IN_FLIGHT.pushing = True
+            prepare(holds=True)
+        remaining = remaining_in(carrier)
+        if remaining is None:
+            remaining = remaining_on_cloud_run(0.0)
+        if remaining is not None:
+            self.deadline = self.frame.deadline = Deadline.after(remaining)
+        if self.options.mode is FlushMode.IDLE:
+            IN_FLIGHT.enter()
+            self._counted = True
 
     def leave(self) -> bool:
         """Note that the application has returned; return whether its telemetry must land now."""
@@ -150,7 +157,10 @@ class Crossing:
         self.context = _NOWHERE
 
     def budget(self, reason: str) -> float:
-        """Return the seconds that a flush may take: the user's, or what the host leaves."""
+        """Return the seconds that a flush may take: the user's, or what the host leaves.
+
+        Below zero where it is the host that leaves none.
+        """
         allowed = budget(self.options.timeout, self.deadline)
         return min(allowed, ABANDONED_TIMEOUT) if reason in ABANDONED else allowed
 
@@ -165,11 +175,12 @@ class Crossing:
                 drops a response, the garbage collector even, must not wait.
         """
         if self.leave():
-            flush(0 if reason == "dropped" else self.budget(reason), reason=reason)
+            budget = 0 if reason == "dropped" else self.budget(reason)
+            flush(budget, reason=reason, request_id=self.request_id)
 
 
 def budget(timeout: float | None, deadline: Deadline | None) -> float:
-    """Return the seconds that a flush may take.
+    """Return the seconds that a flush may take; below zero where the host leaves none.
 
     Args:
         timeout: What the user allows; None for the default.

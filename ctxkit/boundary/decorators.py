@@ -123,7 +123,7 @@ def _synchronous(timeout: float | None, function: Callable[..., R]) -> Callable[
             result = call.run(function, *args, **kwargs)
             reason = "return"
         finally:
-            flush(call.budget(), reason=reason)
+            flush(call.budget(), reason=reason, request_id=call.request_id)
         return result
 
     return flushing
@@ -142,12 +142,12 @@ def _asynchronous(timeout: float | None, function: Callable[..., Any]) -> Callab
             result = await coroutine
         except GeneratorExit:
             # Closed from outside, by a loop that ends: awaiting is not possible any more.
-            flush(0, reason="cancelled")
+            flush(0, reason="cancelled", request_id=call.request_id)
             raise
         except BaseException:
-            await flush_shielded(call.budget(), "exception")
+            await flush_shielded(call.budget(), "exception", call.request_id)
             raise
-        interruption = await flush_shielded(call.budget(), "return")
+        interruption = await flush_shielded(call.budget(), "return", call.request_id)
         if interruption is not None:
             raise interruption
         return result
@@ -159,12 +159,14 @@ def _asynchronous(timeout: float | None, function: Callable[..., Any]) -> Callab
 class _Call:
     """Stand for one call: where it runs, and how long its flush may take."""
 
-    __slots__ = ("_deadline", "_timeout", "context")
+    __slots__ = ("_deadline", "_timeout", "context", "request_id")
 
     def __init__(self, timeout: float | None, args: tuple[Any, ...]) -> None:
         self._timeout = timeout
         #: Where the call runs, if it opened a frame; None: where it is.
         self.context: Context | None = None
+        #: The id of the request it is, if it opened a frame; None: as it is around it.
+        self.request_id: str | None = None
         outer = CURRENT.get(NO_FRAME)
         self._deadline = outer.deadline
         # handler(event, context), or the method of an object.
@@ -179,6 +181,7 @@ class _Call:
 
     def _frame(self, outer: Frame, host: Any) -> Frame:
         request_id, _ = chosen_id(str(getattr(host, "aws_request_id", "")), trusted=True)
+        self.request_id = request_id
         frame = outer.extended({"request_id": request_id, "protocol": FUNCTION_PROTOCOL})
         frame.root = frame
         frame.deadline = self._deadline

@@ -18,9 +18,10 @@ class InFlight:
 
     Attributes:
         prepared: Whether this process was made ready for its first request.
+        pushing: Whether it was made ready to push what requests record while they run.
     """
 
-    __slots__ = ("_count", "_lock", "prepared")
+    __slots__ = ("_count", "_lock", "prepared", "pushing")
 
     def __init__(self) -> None:
         self.restart()
@@ -42,6 +43,7 @@ class InFlight:
         self._lock = threading.RLock()
         self._count = 0
         self.prepared: bool = False
+        self.pushing: bool = False
 
 
 #: The requests of this process, through whichever boundary they came.

@@ -11,6 +11,7 @@ from ctxkit.boundary.completion import Completion
 from ctxkit.boundary.crossing import CROSSING, Crossing, lay_over
 from ctxkit.boundary.options import BoundaryOptions
 from ctxkit.context.stepping import iterate_in
+from ctxkit.flushing import nudge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -230,6 +231,7 @@ class _Response:
                 return self._whole  # written in that last step
             raise
         if not self._completion.at_part(len(chunk)):
+            nudge()
             return chunk
         self._hold(body, self._whole or chunk)
         return next(self._held)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from ctxkit.flushing._counters import SinkCounters
+from ctxkit.flushing._nudging import nudge
+from ctxkit.flushing.breaker import BreakerState
 from ctxkit.flushing.engine import (
     add_sink,
     aflush,
+    counters,
     drain,
     flush,
     on_report,
@@ -15,15 +19,19 @@ from ctxkit.flushing.protocol import Sink
 from ctxkit.flushing.report import FlushReport, SinkOutcome, SinkResult, SinkStatus
 
 __all__ = (
+    "BreakerState",
     "FlushReport",
     "Sink",
+    "SinkCounters",
     "SinkOutcome",
     "SinkResult",
     "SinkStatus",
     "add_sink",
     "aflush",
+    "counters",
     "drain",
     "flush",
+    "nudge",
     "on_report",
     "prepare",
     "remove_sink",

@@ -1,36 +1,56 @@
-"""Warnings about flushes that went wrong, no more than one a minute for each sink."""
+"""What is logged of flushes that went wrong, no more than one line a minute for each sink."""
 
 from __future__ import annotations
 
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from ctxkit.flushing.breaker import REST
 from ctxkit.flushing.report import SinkStatus
 
 if TYPE_CHECKING:
     from ctxkit.flushing.report import FlushReport
 
 _INTERVAL: Final = 60.0  # seconds
+_GRAVE: Final = frozenset((SinkStatus.TIMEOUT, SinkStatus.ERROR, SinkStatus.SKIPPED_DEADLINE))
 
-_last: dict[tuple[str, SinkStatus], float] = {}
+_last: dict[tuple[str, str], float] = {}
 
 
 def warn_of(report: FlushReport) -> None:
-    """Log ``ctxkit.flush.timeout`` and ``ctxkit.flush.error`` for what the report holds."""
-    now = monotonic()
+    """Log ``ctxkit.flush.timeout``, ``.error`` or ``.skipped_deadline`` for what it holds."""
     for result in report.results:
-        if result.status not in (SinkStatus.TIMEOUT, SinkStatus.ERROR):
-            continue
-        what = (result.sink, result.status)
-        if now - _last.get(what, -_INTERVAL) < _INTERVAL:
-            continue
-        _last[what] = now
-        import logging  # noqa: PLC0415 - an unhappy path must not cost each cold start
+        if result.status in _GRAVE and _is_due(result.sink, result.status):
+            _warn(
+                "ctxkit.flush.%s: %s (%s, budget %g s)",
+                result.status.value,
+                result,
+                report.reason,
+                report.budget,
+            )
 
-        logging.getLogger("ctxkit.flushing").warning(
-            "ctxkit.flush.%s: %s (%s, budget %g s)",
-            result.status.value,
-            result,
-            report.reason,
-            report.budget,
-        )
+
+def warn_of_opening(sink: str, why: str) -> None:
+    """Log ``ctxkit.flush.breaker_open``: nobody waits for the sink for a while."""
+    if _is_due(sink, "breaker_open"):
+        _warn("ctxkit.flush.breaker_open: %s is not waited for during %g s: %s", sink, REST, why)
+
+
+def warn_of_closing(sink: str) -> None:
+    """Log ``ctxkit.flush.breaker_closed``: the sink works again."""
+    if _is_due(sink, "breaker_closed"):
+        _warn("ctxkit.flush.breaker_closed: %s works again", sink)
+
+
+def _is_due(sink: str, kind: str) -> bool:
+    now = monotonic()
+    if now - _last.get((sink, kind), -_INTERVAL) < _INTERVAL:
+        return False
+    _last[sink, kind] = now
+    return True
+
+
+def _warn(message: str, *details: object) -> None:
+    import logging  # noqa: PLC0415 - an unhappy path must not cost each cold start
+
+    logging.getLogger("ctxkit.flushing").warning(message, *details)

@@ -1,77 +1,98 @@
-"""One sink, the thread that flushes it, and who waits for that."""
+"""One sink, the threads that flush it, and who waits for that."""
 
 from __future__ import annotations
 
 import threading
 from contextvars import Context
 from queue import SimpleQueue
-from time import monotonic
-from typing import TYPE_CHECKING, final
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Final, cast, final
 
+from ctxkit.flushing._alerts import warn_of_closing, warn_of_opening
+from ctxkit.flushing._pass import Pass, outcome_of
+from ctxkit.flushing.breaker import Breaker
 from ctxkit.flushing.budget import DEFAULT_TIMEOUT
 from ctxkit.flushing.report import SinkOutcome, SinkResult, SinkStatus
 from ctxkit.flushing.sinks.opentelemetry import suppress_instrumentation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ctxkit.flushing._counters import Tally
     from ctxkit.flushing._latch import Latch
     from ctxkit.flushing.protocol import Sink
 
+#: The most passes of one sink that run at once, whatever it offers. With a window of a tenth
+#: of a pass's duration, more would only help against passes that last ten times as long.
+MOST_AT_ONCE: Final = 8
 
-@final
-class Pass:
-    """One run of a sink's flush, and the callers that share it.
-
-    Attributes:
-        allowance: The most seconds that any of its callers waits; 0.0 if none does.
-        own: How it ended by itself; None before that.
-        outcome: What its callers are told, which includes what the pass before it lost.
-        finished: When it ended, on the monotonic clock.
-        before: The pass that ran when this one was asked for.
-    """
-
-    __slots__ = ("allowance", "before", "finished", "latches", "outcome", "own")
-
-    def __init__(self, before: Pass | None) -> None:
-        self.before = before
-        self.allowance = 0.0
-        self.own: SinkOutcome | None = None
-        self.outcome: SinkOutcome | None = None
-        self.finished = 0.0
-        self.latches: list[Latch] = []
+# A pass behind a running one waits for others to join it: this part of what a pass takes,
+# but no longer than so many seconds.
+_GATHERING_PART: Final = 0.1
+_LONGEST_GATHERING: Final = 0.01
+# What a pass takes, as long as none has told.
+_FIRST_GUESS: Final = 0.05
+_WEIGHT_OF_THE_LAST: Final = 0.25
 
 
 @final
 class Lane:
-    """Carry out the passes of one sink, one at a time, in a thread of its own.
+    """Carry out the passes of one sink, in threads of its own.
 
-    At most one pass runs and at most one is queued behind it. Whoever arrives while a pass
-    runs may have recorded something after that pass took its items, so it needs the next
-    one; all who arrive meanwhile share that. A pass that hangs keeps the thread and its
-    place: later callers queue behind it within their own budgets, and no second thread is
-    ever started for it.
+    Whoever arrives while a pass runs may have recorded something after that pass took its
+    items, so it needs the next one; all who arrive meanwhile share that. The next one begins
+    when the running one ends or, if the sink takes several at once, after the moment that
+    others need to join. A pass that hangs keeps its thread and its place: while somebody has
+    waited for it in vain no other begins, and later callers do not wait for it again.
+
+    Args:
+        sink: The sink.
+        tally: Counts what becomes of its passes.
+        on_loss: Told what a push lost, in the lane's thread.
 
     Attributes:
+        breaker: Whether the sink is tried.
+        empty: What a report says of the sink when there is nothing to do.
+        idents: The identifiers of the lane's threads.
+        running: The passes that run right now, the oldest first.
         sink: The sink.
-        empty: What a report says of it when there is nothing to do.
-        running: The pass that runs right now, if any.
+        stirred: Whether a pass runs, or lost what nobody was told of yet.
+        tally: Counts what becomes of its passes.
     """
 
-    __slots__ = ("_inbox", "_lock", "_queued", "_thread", "empty", "running", "sink")
+    __slots__ = (
+        "_inbox",
+        "_lock",
+        "_on_loss",
+        "_owed",
+        "_queued",
+        "_threads",
+        "_typical",
+        "breaker",
+        "empty",
+        "idents",
+        "running",
+        "sink",
+        "stirred",
+        "tally",
+    )
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, tally: Tally, on_loss: Callable[[SinkResult], object]) -> None:
         self.sink = sink
+        self.tally = tally
+        self.breaker = tally.breaker = Breaker()
         self.empty = SinkResult(sink.name, SinkStatus.EMPTY, 0.0, 0, "")
+        self.idents: set[int] = set()
+        self.running: tuple[Pass, ...] = ()
+        self.stirred = False
         # Reentrant: a signal handler may flush on the very thread that holds it.
         self._lock = threading.RLock()
         self._inbox: SimpleQueue[Pass | None] = SimpleQueue()
-        self.running: Pass | None = None
+        self._on_loss = on_loss
+        self._owed: SinkOutcome | None = None
         self._queued: Pass | None = None
-        self._thread: threading.Thread | None = None
-
-    @property
-    def ident(self) -> int | None:
-        """The identifier of the lane's thread, or None before it was needed."""
-        return None if self._thread is None else self._thread.ident
+        self._threads = 0
+        self._typical = _FIRST_GUESS
 
     def pending(self) -> int | None:
         """Return what the sink says is pending; None if it fails to say."""
@@ -80,30 +101,84 @@ class Lane:
         except Exception:  # noqa: BLE001 - a sink that cannot tell is flushed to be sure
             return None
 
-    def join(self, latch: Latch, allowance: float, pending: int | None) -> Pass:
+    def at_once(self) -> int:
+        """Return how many passes of the sink may run at once."""
+        try:
+            offered = getattr(self.sink, "concurrency", 1)
+        except Exception:  # noqa: BLE001 - a sink that cannot tell takes one
+            return 1
+        return max(1, min(offered, MOST_AT_ONCE)) if isinstance(offered, int) else 1
+
+    def allowance(self, budget: float, *, last: bool = False) -> float | None:
+        """Return the seconds that a caller may wait here; None if it should not even try.
+
+        Args:
+            budget: What the caller has, in seconds.
+            last: Whether there will be no other occasion.
+        """
+        with self._lock:
+            # What others waited in vain for a pass is not waited for again.
+            left = budget - max((each.waited for each in self.running), default=0.0)
+            return self.breaker.allowance(max(0.0, left), last=last)
+
+    def join(
+        self, latch: Latch | None, allowance: float, pending: int | None, *, pushed: bool = False
+    ) -> Pass:
         """Return the pass that covers everything recorded before this call.
 
         Args:
-            latch: Told when the pass is over.
+            latch: Told when the pass is over; None for who does not wait.
             allowance: The seconds that the caller is going to wait.
             pending: What :meth:`pending` said just now.
+            pushed: Whether nobody is to hear of it.
         """
         with self._lock:
-            running = self.running
-            if pending == 0 and running is not None:
-                # All that was recorded is already with the pass that runs.
-                running.latches.append(latch)
-                return running
-            due = self._queued
             refusal = None
-            if due is None:
-                due = self._queued = Pass(running)
-                refusal = self._hand_over(due)
+            if pending == 0 and self.running:
+                # All that was recorded is already with the passes that run.
+                due = self.running[-1]
+            else:
+                due = self._queued or Pass(self.running, pushed=pushed)
+                self._queued = due
+                refusal = self._dispatch()
             due.allowance = max(due.allowance, allowance)
-            due.latches.append(latch)
+            due.pushed = due.pushed and pushed
+            if latch is not None:
+                due.latches.append(latch)
         if refusal is not None:
             self._do_without_thread(due, refusal)
         return due
+
+    def push(self, pending: int | None) -> None:
+        """Begin a pass that nobody waits for, where that delays nobody.
+
+        Its slot must not be the last one: who ends meanwhile needs one too.
+        """
+        with self._lock:
+            busy = len(self.running) + (self._queued is not None)
+            if self.breaker.failures or (busy and busy >= self.at_once() - 1):
+                return
+        self.join(None, 0.0, pending, pushed=True)
+
+    def overrun(self, due: Pass, seconds: float) -> None:
+        """Note that a caller has waited for ``due`` in vain.
+
+        Args:
+            due: What it waited for.
+            seconds: How long.
+        """
+        with self._lock:
+            if due.outcome is not None:
+                return
+            # Who waits behind a pass that hangs suffers from that one.
+            suspects = [each for each in self.running if each is due or each in due.before]
+            for each in suspects:
+                each.waited = max(each.waited, seconds)
+            culprit = suspects[0] if suspects else due
+            opened = not culprit.blamed and self.breaker.fail(slowly=True)
+            culprit.blamed = True
+        if opened:
+            warn_of_opening(self.sink.name, "it took too long")
 
     def leave(self, due: Pass, latch: Latch) -> None:
         """Take back a latch that nobody waits at any more."""
@@ -111,36 +186,54 @@ class Lane:
             if latch in due.latches:
                 due.latches.remove(latch)
 
-    def settle(self, latch: Latch) -> None:
-        """Tell ``latch`` when the running pass is over; at once if there is none."""
+    def settle(self, due: Pass, latch: Latch) -> None:
+        """Tell ``latch`` when the running pass ``due`` is over; at once if it is already."""
         with self._lock:
-            running = self.running
-            if running is not None:
-                running.latches.append(latch)
+            if due.outcome is None:
+                due.latches.append(latch)
                 return
         latch.arrive()
 
     def retire(self) -> None:
-        """Let the thread end after what it still has to do."""
-        self._inbox.put(None)
+        """Let the threads end after what they still have to do."""
+        for _ in range(self._threads):
+            self._inbox.put(None)
 
-    def _hand_over(self, due: Pass) -> RuntimeError | None:
-        """Give the pass to the thread; return why where none can be started."""
-        if self._thread is None:
-            # Explicitly empty: free-threaded builds let a thread inherit its starter's
-            # context, and this one must not keep the values of the first request.
-            thread = threading.Thread(
-                target=Context().run,
-                args=(self._work,),
-                name=f"ctxkit.flush.{self.sink.name}",
-                daemon=True,
-            )
-            try:
-                thread.start()
-            except RuntimeError as error:
-                return error
-            self._thread = thread
+    def _dispatch(self) -> RuntimeError | None:
+        """Hand the queued pass to a thread if it may run; return why there is none for it.
+
+        Called with the lock held, whenever that may have changed.
+        """
+        due = self._queued
+        if due is None or due.handed:
+            return None
+        if self.running and (
+            len(self.running) >= self.at_once() or any(each.waited for each in self.running)
+        ):
+            return None
+        refusal = None
+        if self._threads <= len(self.running):
+            refusal = self._start_thread()
+            if refusal is not None and not self._threads:
+                return refusal
+        due.handed = True
         self._inbox.put(due)
+        return None
+
+    def _start_thread(self) -> RuntimeError | None:
+        # Explicitly empty: free-threaded builds let a thread inherit its starter's context,
+        # and this one must not keep the values of the first request.
+        thread = threading.Thread(
+            target=Context().run,
+            args=(self._work,),
+            name=f"ctxkit.flush.{self.sink.name}",
+            daemon=True,
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:
+            return error
+        self._threads += 1
         return None
 
     def _do_without_thread(self, due: Pass, refusal: RuntimeError) -> None:
@@ -151,48 +244,63 @@ class Lane:
             self._finish(due, SinkOutcome(SinkStatus.ERROR, f"no thread for it: {refusal}"))
 
     def _work(self) -> None:
+        ident = threading.get_ident()
+        self.idents.add(ident)
         while (due := self._inbox.get()) is not None:
+            if self.running:
+                sleep(min(_GATHERING_PART * self._typical, _LONGEST_GATHERING))
             self._serve(due)
+        self.idents.discard(ident)
 
     def _serve(self, due: Pass) -> None:
         with self._lock:
             self._queued = None
-            self.running = due
+            self.running += (due,)
+            self.stirred = True
+            due.begun = monotonic()
         self._finish(due, self._carry_out(due.allowance))
 
-    def _finish(self, due: Pass, outcome: SinkOutcome) -> None:
-        before, due.before = due.before, None
-        earlier = None if before is None else before.own
-        due.own = outcome
-        if earlier is not None and earlier.status is SinkStatus.ERROR:
-            # It may have taken, and lost, what the callers of this one were waiting for.
-            outcome = earlier if outcome.status is not SinkStatus.ERROR else outcome
+    def _finish(self, due: Pass, own: SinkOutcome) -> None:
+        outcome = due.judged(own)
         with self._lock:
-            due.outcome = outcome
             due.finished = monotonic()
+            self.running = tuple(each for each in self.running if each is not due)
             self._queued = None if self._queued is due else self._queued
-            self.running = None
+            if due.latches and self._owed is not None and outcome.status is not SinkStatus.ERROR:
+                outcome = self._owed
+            due.outcome = outcome
             latches = tuple(due.latches)
+            lost = due.pushed and outcome.status is SinkStatus.ERROR
+            self._owed = outcome if lost else None if latches else self._owed
+            self.stirred = bool(self.running) or self._owed is not None
+            opened, closed = self._weigh(due, own)
+            self._dispatch()
         for latch in latches:
             latch.arrive()
+        if lost:
+            seconds = due.finished - due.begun
+            self._on_loss(SinkResult(self.sink.name, outcome.status, seconds, None, outcome.detail))
+        if opened:
+            warn_of_opening(self.sink.name, own.detail)
+        if closed:
+            warn_of_closing(self.sink.name)
+
+    def _weigh(self, due: Pass, own: SinkOutcome) -> tuple[bool, bool]:
+        """Tell the breaker how a pass ended; return whether that has opened or closed it."""
+        self.tally.passes += 1
+        if own.status is SinkStatus.ERROR:
+            return self.breaker.fail(), False
+        if own.status is SinkStatus.TIMEOUT:
+            return not due.blamed and self.breaker.fail(slowly=True), False
+        self._typical += (due.finished - due.begun - self._typical) * _WEIGHT_OF_THE_LAST
+        return False, self.breaker.succeed()
 
     def _carry_out(self, allowance: float) -> SinkOutcome:
         try:
             suppress_instrumentation()
             # A sink that is given no time would not even begin; and no lock waits for ever.
             timeout = min(allowance or DEFAULT_TIMEOUT, threading.TIMEOUT_MAX)
-            return _outcome(self.sink.flush(timeout))
+            return outcome_of(cast("object", self.sink.flush(timeout)))
         # A sink that raises SystemExit must end neither its thread nor, inline, its caller.
         except BaseException as error:  # noqa: BLE001
             return SinkOutcome(SinkStatus.ERROR, f"{type(error).__name__}: {error}")
-
-
-def _outcome(answer: object) -> SinkOutcome:
-    """Return what a sink's answer says."""
-    if isinstance(answer, SinkOutcome):
-        return answer
-    if answer is None:
-        return SinkOutcome(SinkStatus.UNVERIFIED)
-    if answer is True:
-        return SinkOutcome(SinkStatus.OK)
-    return SinkOutcome(SinkStatus.ERROR, f"the sink answered {answer!r}")

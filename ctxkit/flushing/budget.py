@@ -69,11 +69,12 @@ def affordable(timeout: float, remaining: float | None) -> float:
         remaining: What the host leaves, in seconds; None where it sets no limit.
 
     Returns:
-        The lesser of the two, less the :func:`margin`; 0.0 means: start, but do not wait.
+        The lesser of the two, less the :func:`margin`. 0.0 means: begin, but do not wait;
+        below zero, that it is the host who leaves no time.
     """
     if remaining is None:
         return timeout
-    return max(0.0, min(timeout, remaining - margin(remaining)))
+    return min(timeout, remaining - margin(remaining))
 
 
 def remaining_of(context: object) -> float | None:

@@ -8,23 +8,39 @@ from threading import RLock, get_ident
 from time import monotonic
 from typing import TYPE_CHECKING, Final, final
 
+from ctxkit.context import NO_FRAME
+from ctxkit.context._current import CURRENT
 from ctxkit.exceptions import ConfigurationError
+from ctxkit.flushing import _nudging
 from ctxkit.flushing._alerts import warn_of
+from ctxkit.flushing._call import Call
+from ctxkit.flushing._counters import Tally
 from ctxkit.flushing._lane import Lane
 from ctxkit.flushing._latch import Latch
 from ctxkit.flushing.budget import default_timeout
-from ctxkit.flushing.report import FlushReport, SinkResult, SinkStatus
+from ctxkit.flushing.report import FlushReport
 from ctxkit.flushing.sinks import FOUND_NAMES, discover
 from ctxkit.lifecycle import at_shutdown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ctxkit.flushing._lane import Pass
+    from ctxkit.flushing._counters import SinkCounters
     from ctxkit.flushing.protocol import Sink
+    from ctxkit.flushing.report import SinkResult
+
+_LAST: Final = "shutdown"  # the reason of a flush after which there will be none
 
 # A flush that runs while the process forks leaves its locks locked in the child, for ever.
 _FORK_PATIENCE: Final = 0.1  # seconds
+
+# Sinks that take one flush at a time are pushed only with so much in their hands: the SDKs
+# export as many at once, so less than that costs one round trip at the end anyway, and a push
+# that is under way then costs another.
+_BACKLOG: Final = 512
+
+# Sinks that come and go under ever new names must not fill the memory.
+_MOST_TALLIES: Final = 100
 
 
 @final
@@ -36,12 +52,18 @@ class Engine:
         self._added: tuple[Sink, ...] = ()
         self.reset()
 
+    @property
+    def tallies(self) -> dict[str, Tally]:
+        """What became of the flushes of each sink there was, by its name."""
+        return self._tallies.copy()
+
     def reset(self) -> None:
         """Begin anew in this process: no threads, nobody waiting."""
         self._pid = os.getpid()
         self._lock = RLock()
         self._sinks: tuple[Sink, ...] = ()
         self._lanes: tuple[Lane, ...] = ()
+        self._tallies: dict[str, Tally] = {}
         self._armed = False
         self.empties: tuple[SinkResult, ...] = ()
 
@@ -59,7 +81,7 @@ class Engine:
         """Whether no sink has anything pending; quick, for the end of every request."""
         try:
             for lane in self.lanes():
-                if lane.running is not None or lane.sink.pending() != 0:
+                if lane.stirred or lane.sink.pending() != 0:
                     return False
         except Exception:  # noqa: BLE001 - which sink that was is found out by asking again
             return False
@@ -76,10 +98,30 @@ class Engine:
             _tell(listener, report)
         return report
 
+    def begin(self, started: float, timeout: float, *, last: bool) -> Call:
+        """Return the call of one who wants to flush now."""
+        self.check_process()
+        lanes = self.lanes()
+        # A flush inside a flush would wait for itself.
+        inside = self.is_flushing(lanes)
+        _nudging.rest()
+        return Call(lanes, started, timeout, last=last, inside=inside)
+
+    def push(self) -> None:
+        """Begin to flush what is pending, wherever that delays nobody."""
+        self.check_process()
+        lanes = self.lanes()
+        if self.is_flushing(lanes):
+            return
+        for lane in lanes:
+            pending = lane.pending()
+            if pending and (pending >= _BACKLOG or lane.at_once() > 1):
+                lane.push(pending)
+
     def _line_up(self, sinks: tuple[Sink, ...]) -> None:
         known = {id(lane.sink): lane for lane in self._lanes}
         self._lanes = tuple(
-            known.pop(id(sink)) if id(sink) in known else Lane(sink) for sink in sinks
+            known.pop(id(sink)) if id(sink) in known else self._new_lane(sink) for sink in sinks
         )
         self._sinks = sinks
         self.empties = tuple(lane.empty for lane in self._lanes)
@@ -88,6 +130,16 @@ class Engine:
         if not self._armed:
             self._armed = True
             at_shutdown(drain)
+
+    def _new_lane(self, sink: Sink) -> Lane:
+        while len(self._tallies) >= _MOST_TALLIES:
+            del self._tallies[next(iter(self._tallies))]
+        return Lane(sink, self._tallies.setdefault(sink.name, Tally()), self._lost_in_a_push)
+
+    def _lost_in_a_push(self, result: SinkResult) -> None:
+        report = FlushReport("push", 0.0, 0.0, (result,))
+        warn_of(report)
+        self.tell(report)
 
     def add(self, sink: Sink) -> None:
         """Flush ``sink`` too from now on."""
@@ -103,12 +155,18 @@ class Engine:
 
     def before_fork(self) -> None:
         """Wait a moment for running passes to end."""
-        running = [lane for lane in self._lanes if lane.running is not None]
-        if running and get_ident() not in {lane.ident for lane in self._lanes}:
+        running = [(lane, due) for lane in self._lanes for due in lane.running]
+        if running and not self.is_flushing(self._lanes):
             latch = Latch(len(running))
-            for lane in running:
-                lane.settle(latch)
+            for lane, due in running:
+                lane.settle(due, latch)
             latch.wait(_FORK_PATIENCE)
+
+    @staticmethod
+    def is_flushing(lanes: tuple[Lane, ...]) -> bool:
+        """Whether this thread is one of those that flush."""
+        ident = get_ident()
+        return any(ident in lane.idents for lane in lanes)
 
     def after_fork(self) -> None:
         """Begin anew in the child, and let the sinks do so."""
@@ -126,84 +184,21 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_ENGINE.before_fork, after_in_child=_ENGINE.after_fork)
 
 
-@final
-class _Call:
-    """One caller's flush: what is due, and what came of it."""
-
-    __slots__ = ("budget", "due", "lanes", "latch", "reason", "started")
-
-    def __init__(self, started: float, budget: float, reason: str) -> None:
-        self.started = started
-        self.budget = budget
-        self.reason = reason
-        _ENGINE.check_process()
-        self.lanes = lanes = _ENGINE.lanes()
-        self.due: dict[Lane, tuple[Pass | None, int | None]] = {}
-        self.latch: Latch | None = None
-        # A flush inside a flush would wait for itself.
-        if get_ident() in {lane.ident for lane in lanes}:
-            return
-        for lane in lanes:
-            pending = lane.pending()
-            if pending != 0 or lane.running is not None:
-                self.due[lane] = (None, pending)
-
-    def begin(self, latch: Latch) -> float:
-        """Set every due sink to work; return the seconds left to wait."""
-        self.latch = latch
-        for lane, (_, pending) in self.due.items():
-            self.due[lane] = (lane.join(latch, self.budget, pending), pending)
-        return self.started + self.budget - monotonic()
-
-    def report(self) -> FlushReport:
-        """Return what is known at this moment, and tell whoever listens."""
-        results = tuple(
-            self._result(lane, *self.due[lane]) if lane in self.due else lane.empty
-            for lane in self.lanes
-        )
-        report = FlushReport(self.reason, monotonic() - self.started, self.budget, results)
-        if self.budget > 0:
-            warn_of(report)
-        return _ENGINE.tell(report)
-
-    def abandon(self) -> None:
-        """Wait for nothing any more, and let nobody keep the latch."""
-        for lane, (due, _) in self.due.items():
-            self._leave(lane, due)
-
-    def _leave(self, lane: Lane, due: Pass | None) -> None:
-        if due is not None and self.latch is not None:
-            lane.leave(due, self.latch)
-
-    def _result(self, lane: Lane, due: Pass | None, pending: int | None) -> SinkResult:
-        outcome = None if due is None else due.outcome
-        if due is None or outcome is None:
-            self._leave(lane, due)
-            detail = f"not done within {self.budget:g} s; it goes on in the background"
-            if self.budget == 0:
-                detail = "begun, and not waited for"
-            seconds = monotonic() - self.started
-            return SinkResult(lane.sink.name, SinkStatus.TIMEOUT, seconds, pending, detail)
-        seconds = max(0.0, due.finished - self.started)
-        return SinkResult(lane.sink.name, outcome.status, seconds, pending, outcome.detail)
-
-
-def _nothing(started: float, budget: float, reason: str) -> FlushReport:
-    report = FlushReport(reason, monotonic() - started, budget, _ENGINE.empties)
-    return _ENGINE.tell(report) if _ENGINE.listeners else report
-
-
-def flush(timeout: float | None = None, *, reason: str = "explicit") -> FlushReport:
+def flush(
+    timeout: float | None = None, *, reason: str = "explicit", request_id: str | None = None
+) -> FlushReport:
     """Push out what Sentry, OpenTelemetry and added sinks hold, and wait until it arrived.
 
-    All sinks are flushed at once, each in a thread of its own. With nothing pending this
+    All sinks are flushed at once, each in threads of its own. With nothing pending this
     takes microseconds and starts no thread.
 
     Args:
         timeout: The most seconds to wait. None: what ``CTXKIT_FLUSH_TIMEOUT`` says, else
-            2.0. 0: begin, but do not wait. Where the time is over first, the flush goes on
-            in the background.
+            2.0. 0: begin, but do not wait. Below 0: the same, because a deadline leaves no
+            time; the report says so. Where the time is over first, the flush goes on in the
+            background.
         reason: What the report and the log call the occasion.
+        request_id: What the report calls the request; None: as the current frame does.
 
     Returns:
         What came of it, sink by sink. No sink's failure is ever raised.
@@ -213,30 +208,32 @@ def flush(timeout: float | None = None, *, reason: str = "explicit") -> FlushRep
 
     Safety:
         Blocks the calling thread up to ``timeout``; in a coroutine use :func:`aflush`. Any
-        number of threads may flush at once: they share the work. Never calls a provider's
-        ``shutdown()`` or a client's ``close()``. Usable in a forked child.
+        number of threads may flush at once: they share the work. A sink that has failed
+        twice in a row is left alone for a while. Never calls a provider's ``shutdown()`` or
+        a client's ``close()``. Usable in a forked child.
     """
     started = monotonic()
-    budget = default_timeout() if timeout is None else max(0.0, timeout)
+    timeout = default_timeout() if timeout is None else timeout
     if _ENGINE.idle():
-        return _nothing(started, budget, reason)
-    call = _Call(started, budget, reason)
-    if call.due:
-        latch = Latch(len(call.due))
-        latch.wait(call.begin(latch))
-    return call.report()
+        return _nothing(started, timeout, reason, request_id)
+    call = _ENGINE.begin(started, timeout, last=reason == _LAST)
+    for latch, until in call.begin(Latch):
+        latch.wait(until - monotonic())
+    return _report(call, reason, request_id)
 
 
 async def aflush(
     timeout: float | None = None,  # noqa: ASYNC109 - a budget that ends in a report, no exception
     *,
     reason: str = "explicit",
+    request_id: str | None = None,
 ) -> FlushReport:
     """Push out what all sinks hold, and wait without blocking the event loop.
 
     Args:
         timeout: As for :func:`flush`.
         reason: As for :func:`flush`.
+        request_id: As for :func:`flush`.
 
     Returns:
         What came of it, sink by sink.
@@ -249,20 +246,41 @@ async def aflush(
         another event loop than asyncio's it blocks, as :func:`flush` does.
     """
     started = monotonic()
-    budget = default_timeout() if timeout is None else max(0.0, timeout)
+    timeout = default_timeout() if timeout is None else timeout
     if _ENGINE.idle():
-        return _nothing(started, budget, reason)
-    call = _Call(started, budget, reason)
-    if call.due:
-        from ctxkit.flushing._alatch import new_latch  # noqa: PLC0415 - flush() needs no asyncio
+        return _nothing(started, timeout, reason, request_id)
+    from ctxkit.flushing._alatch import new_latch  # noqa: PLC0415 - flush() needs no asyncio
 
-        latch = new_latch(len(call.due))
-        try:
-            await latch.awaited(call.begin(latch))
-        except BaseException:
-            call.abandon()
-            raise
-    return call.report()
+    call = _ENGINE.begin(started, timeout, last=reason == _LAST)
+    try:
+        for latch, until in call.begin(new_latch):
+            await latch.awaited(until - monotonic())
+    except BaseException:
+        call.abandon()
+        raise
+    return _report(call, reason, request_id)
+
+
+def _nothing(started: float, timeout: float, reason: str, request_id: str | None) -> FlushReport:
+    request_id = request_id or _current_id()
+    empties, seconds = _ENGINE.empties, monotonic() - started
+    report = FlushReport(reason, seconds, max(0.0, timeout), empties, request_id)
+    return _ENGINE.tell(report) if _ENGINE.listeners else report
+
+
+def _report(call: Call, reason: str, request_id: str | None) -> FlushReport:
+    """Say what came of a call, and tell whoever listens."""
+    results, seconds = call.results(), monotonic() - call.started
+    request_id = request_id or _current_id()
+    report = FlushReport(reason, seconds, call.budget, results, request_id)
+    if not report.ok:
+        warn_of(report)
+    return _ENGINE.tell(report)
+
+
+def _current_id() -> str | None:
+    value = CURRENT.get(NO_FRAME).get("request_id")
+    return value if isinstance(value, str) else None
 
 
 def drain() -> None:
@@ -270,17 +288,41 @@ def drain() -> None:
 
     Runs by itself at shutdown once anything was flushed or :func:`prepare` was called.
     """
-    flush(reason="shutdown")
+    flush(reason=_LAST)
 
 
-def prepare() -> None:
+def prepare(*, holds: bool = False) -> None:
     """Look for sinks now, watch what becomes of their exports, and drain them at shutdown.
 
     A boundary calls this before its first request, so that what that request's SDKs export
     on their own, before the first flush, is accounted for too. Cheap, and safe to repeat.
+
+    Args:
+        holds: Whether responses will wait for a flush, so that it is worth pushing out what
+            is finished while they are still being made.
     """
+    if holds:
+        _nudging.arm(_push)
     for lane in _ENGINE.lanes():
         lane.pending()
+
+
+def _push() -> None:
+    try:
+        _ENGINE.push()
+    except Exception:  # who recorded something must not hear of it
+        import logging  # noqa: PLC0415 - an unhappy path must not cost each cold start
+
+        logging.getLogger("ctxkit.flushing").exception("ctxkit.flush.push_failed")
+
+
+def counters() -> dict[str, SinkCounters]:
+    """Return what became of all flushes so far, by the name of the sink.
+
+    Returns:
+        A copy. Sinks that had nothing to do yet are in it, with zeros.
+    """
+    return {name: tally.snapshot() for name, tally in _ENGINE.tallies.items()}
 
 
 def add_sink(sink: Sink) -> None:

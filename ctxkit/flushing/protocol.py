@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 class Sink(Protocol):
     """Stand for one destination of telemetry that buffers what it is given.
 
-    A sink may have a method ``after_fork()``, called in the child when the process forked.
+    A sink may have a method ``after_fork()``, called in the child when the process forked,
+    and an attribute ``concurrency``, an int: how many calls of ``flush()`` it takes at once;
+    1 where there is none. It is read again each time that it matters.
 
     Attributes:
         name: What reports and logs call the sink. Unique in the process.
@@ -38,6 +40,9 @@ class Sink(Protocol):
     def flush(self, timeout: float) -> SinkOutcome | bool | None:
         """Send everything that waits, and come back when it is acknowledged.
 
+        That includes what was taken up earlier and is under way: a call comes back when
+        everything recorded before it began is acknowledged or lost, whoever sends it.
+
         Args:
             timeout: The seconds after which nobody waits any more. Coming back later is no
                 crime: the sink's own thread is all that is held up.
@@ -46,7 +51,8 @@ class Sink(Protocol):
             How it ended. True stands for ok, False for failed, None for unverified.
 
         Safety:
-            Called in a thread that belongs to the sink, never twice at a time, in an empty
-            context. Whatever it raises becomes an ``error`` line of the report.
+            Called in threads that belong to the sink, in an empty context; never more than
+            ``concurrency`` calls at a time. Whatever it raises becomes an ``error`` line of
+            the report.
         """
         ...

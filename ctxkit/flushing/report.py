@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class SinkStatus(StrEnum):
@@ -13,7 +13,7 @@ class SinkStatus(StrEnum):
     EMPTY = "empty"  #: There was nothing to send.
     UNVERIFIED = "unverified"  #: The flush came back, but nobody can tell with what result.
     TIMEOUT = "timeout"  #: The time was over first. The flush goes on in its own thread.
-    IN_FLIGHT = "in_flight"  #: Begun, and not waited for.
+    IN_FLIGHT = "in_flight"  #: Begun, or still under way from earlier, and not waited for.
     ERROR = "error"  #: Something is known to be lost; ``detail`` says why.
     BREAKER = "breaker"  #: Not tried: the sink has failed before, and is given a rest.
     SKIPPED_DEADLINE = "skipped_deadline"  #: Begun, not waited for: the host leaves no time.
@@ -58,31 +58,36 @@ class SinkResult(NamedTuple):
         return f"{text}: {self.detail}" if self.detail else text
 
 
+# Where nothing is known to be lost, late or left.
+_FINE: Final = frozenset((SinkStatus.OK, SinkStatus.EMPTY, SinkStatus.UNVERIFIED))
+
+
 class FlushReport(NamedTuple):
     """Tell how a flush went.
 
     Attributes:
-        reason: Who asked: ``"explicit"``, ``"response"``, ``"shutdown"``, ...
+        reason: Who asked: ``"explicit"``, ``"response"``, ``"shutdown"``, ...; ``"push"`` for
+            what was pushed out before anybody asked, told only where it failed.
         seconds: How long the flush held its caller, in seconds.
         budget: How long it was allowed to, in seconds.
         results: One entry for each sink that was found, in no particular order.
+        request_id: The request at whose end it was, or in which it was asked for; None
+            outside of any.
     """
 
     reason: str
     seconds: float
     budget: float
     results: tuple[SinkResult, ...]
+    request_id: str | None = None
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is known to be lost or late."""
-        return not any(
-            result.status in (SinkStatus.TIMEOUT, SinkStatus.ERROR) for result in self.results
-        )
+        """Whether nothing is known to be lost, late, or not waited for."""
+        return all(result.status in _FINE for result in self.results)
 
     def __str__(self) -> str:
         """Return the whole report in one line."""
         sinks = "; ".join(map(str, self.results)) or "no sinks"
-        return (
-            f"flush ({self.reason}) took {self.seconds * 1000:.0f} ms of {self.budget:g} s: {sinks}"
-        )
+        occasion = f"{self.reason} of {self.request_id}" if self.request_id else self.reason
+        return f"flush ({occasion}) took {self.seconds * 1000:.0f} ms of {self.budget:g} s: {sinks}"

@@ -65,8 +65,8 @@ def test_aflush_cancelled_leaves_the_flush_to_its_thread() -> None:
         with pytest.raises(asyncio.CancelledError):
             await waiting
         [lane] = engine._ENGINE.lanes()
-        assert lane.running is not None
-        assert lane.running.latches == []
+        [running] = lane.running
+        assert running.latches == []
         sink.gate.release(2)
         assert (await aflush(15)).ok
 

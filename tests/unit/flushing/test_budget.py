@@ -55,7 +55,8 @@ def test_margin_is_a_tenth_within_bounds(remaining: float, left_over: float) -> 
 
 
 @pytest.mark.parametrize(
-    ("remaining", "budget"), [(None, 2.0), (30.0, 2.0), (2.0, 1.8), (0.3, 0.2), (0.1, 0.0), (0, 0)]
+    ("remaining", "budget"),
+    [(None, 2.0), (30.0, 2.0), (2.0, 1.8), (0.3, 0.2), (0.1, 0.0), (0, -0.1)],
 )
 def test_affordable_leaves_the_host_its_margin(remaining: float | None, budget: float) -> None:
     assert affordable(2.0, remaining) == pytest.approx(budget)

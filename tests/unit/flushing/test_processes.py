@@ -94,7 +94,7 @@ def test_before_fork_waits_for_a_pass_to_end(fresh_engine: engine.Engine) -> Non
 
     fresh_engine.before_fork()
 
-    assert lane.running is None
+    assert lane.running == ()
     opening.join()
 
 

@@ -1,0 +1,108 @@
+"""When a sink that failed is given a rest: a state machine over a clock, nothing else."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from time import monotonic
+from typing import TYPE_CHECKING, Final, final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Failures in a row after which nobody tries any more.
+THRESHOLD: Final = 2
+#: How long nobody tries then, in seconds. The time that a process is frozen counts.
+REST: Final = 30.0
+#: The longest wait for a sink whose last word was a failure that took all of its time.
+PROBE_WAIT: Final = 0.1
+
+
+class BreakerState(StrEnum):
+    """Say whether a sink is tried."""
+
+    CLOSED = "closed"  #: It is.
+    OPEN = "open"  #: It is not: it has failed :data:`THRESHOLD` times in a row.
+    HALF_OPEN = "half_open"  #: Its rest is over, and the next caller tries it for all.
+
+
+@final
+class Breaker:
+    """Have a dead sink cost one budget, and then nothing until it is probed.
+
+    A failure is a pass that ended in an error, or one that somebody waited for in vain. The
+    first of the second kind has cost a whole budget, so the next caller waits
+    :data:`PROBE_WAIT` at most; two failures in a row open the breaker for :data:`REST`
+    seconds, in which nobody waits. After them one caller probes, waiting no longer than
+    that, while all others go on as before. Any pass that ends well closes the breaker, a
+    late one too.
+
+    Args:
+        clock: Tells seconds, and never goes back.
+
+    Safety:
+        Not thread-safe: a lane asks within its lock. A forked child makes new ones.
+
+    Attributes:
+        failures: How many there were in a row.
+    """
+
+    __slots__ = ("_clock", "_until", "_wary", "failures")
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self.failures: int = 0
+        # Whether a caller lost its whole budget since the last success.
+        self._wary = False
+        # The end of the rest.
+        self._until = 0.0
+
+    @property
+    def state(self) -> BreakerState:
+        """What the next caller finds."""
+        if self.failures < THRESHOLD:
+            return BreakerState.CLOSED
+        return BreakerState.OPEN if self._clock() < self._until else BreakerState.HALF_OPEN
+
+    def remaining(self) -> float:
+        """Return the seconds of rest that are left."""
+        resting = self.failures >= THRESHOLD
+        return max(0.0, self._until - self._clock()) if resting else 0.0
+
+    def allowance(self, budget: float, *, last: bool = False) -> float | None:
+        """Return the seconds that a caller may wait; None if it should not even try.
+
+        Who is let through a breaker that was open is the probe, and begins a new rest for
+        all others until it is known how that went.
+
+        Args:
+            budget: What the caller has, in seconds. Without any it cannot be the probe.
+            last: Whether there will be no other occasion, so that no rest helps.
+        """
+        state = self.state
+        if state is BreakerState.CLOSED:
+            return min(budget, PROBE_WAIT) if self._wary else budget
+        if state is BreakerState.OPEN and not last:
+            return None
+        if budget > 0:
+            self._until = self._clock() + REST
+        return min(budget, PROBE_WAIT)
+
+    def succeed(self) -> bool:
+        """Note that a pass ended well; return whether that has closed the breaker."""
+        closes = self.failures >= THRESHOLD
+        self.failures = 0
+        self._wary = False
+        return closes
+
+    def fail(self, *, slowly: bool = False) -> bool:
+        """Note a failure; return whether that has opened the breaker.
+
+        Args:
+            slowly: Whether somebody waited for it in vain.
+        """
+        opens = self.failures == THRESHOLD - 1
+        self.failures += 1
+        self._wary = self._wary or slowly
+        if self.failures >= THRESHOLD:
+            self._until = self._clock() + REST
+        return opens
