@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,6 +31,14 @@ class FakeSink:
         return self.work()
 
 
+class BrokenSink(FakeSink):
+    """A sink that loses everything until it is mended."""
+
+    def __init__(self, name: str = "broken") -> None:
+        super().__init__(name, work=lambda: self.mended)
+        self.mended = False
+
+
 class GatedSink(FakeSink):
     """A sink whose flush waits at a gate; ``entered`` counts those who came to it."""
 
@@ -42,3 +51,11 @@ class GatedSink(FakeSink):
         self.entered.release()
         assert self.gate.acquire(timeout=20), "nobody opened the gate"
         return True
+
+
+def wait_until(condition: Callable[[], bool], timeout: float = 10) -> None:
+    """Return when ``condition`` holds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.002)

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers.land import FakeSink, GatedSink
+from helpers.land import FakeSink, GatedSink, wait_until
 
 from ctxkit import ConfigurationError
 from ctxkit.flushing import (
@@ -365,12 +365,12 @@ def test_flush_warns_once_a_minute_for_each_sink(caplog: pytest.LogCaptureFixtur
         for _ in range(3):
             flush(0.02)
 
-    events = [record.getMessage().split()[:2] for record in caplog.records]
-    assert sorted(events) == [
+    expected = [
         ["ctxkit.flush.breaker_open:", "down"],
         ["ctxkit.flush.error:", "down"],
         ["ctxkit.flush.timeout:", "hanging"],
     ]
+    wait_until(lambda: sorted(line.split()[:2] for line in caplog.messages) == expected)
     hanging.gate.release()
 
 
@@ -401,10 +401,3 @@ print({"asyncio", "dataclasses", "inspect", "json", "logging"} & set(sys.modules
 
     assert done.stderr == b""
     assert done.stdout.strip() == b"set()"
-
-
-def wait_until(condition: Callable[[], bool], timeout: float = 10) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.002)
