@@ -36,6 +36,15 @@ if TYPE_CHECKING:
     from ctxkit.flushing import Sink as Sink
     from ctxkit.flushing import aflush as aflush
     from ctxkit.flushing import flush as flush
+    from ctxkit.lifecycle import Environment as Environment
+    from ctxkit.lifecycle import after_restore as after_restore
+    from ctxkit.lifecycle import before_snapshot as before_snapshot
+    from ctxkit.lifecycle import environment as environment
+    from ctxkit.lifecycle import on_init as on_init
+    from ctxkit.lifecycle import on_reset as on_reset
+    from ctxkit.lifecycle import on_shutdown as on_shutdown
+    from ctxkit.lifecycle import on_thaw as on_thaw
+    from ctxkit.lifecycle import warm as warm
     from ctxkit.propagation import InterpreterPoolExecutor as InterpreterPoolExecutor
     from ctxkit.propagation import Leak as Leak
     from ctxkit.propagation import LeakWatch as LeakWatch
@@ -93,6 +102,17 @@ else:
                 "MissingDependencyError",
             ),
             "flushing": ("FlushReport", "Sink", "aflush", "flush"),
+            "lifecycle": (
+                "Environment",
+                "after_restore",
+                "before_snapshot",
+                "environment",
+                "on_init",
+                "on_reset",
+                "on_shutdown",
+                "on_thaw",
+                "warm",
+            ),
             "propagation": (
                 "InterpreterPoolExecutor",
                 "Leak",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ctxkit.boundary.crossing import Crossing as Crossing
     from ctxkit.boundary.decorators import flush_before_return as flush_before_return
     from ctxkit.boundary.keys import CLIENT_REQUEST_ID as CLIENT_REQUEST_ID
+    from ctxkit.boundary.keys import COLD_START as COLD_START
     from ctxkit.boundary.keys import METHOD as METHOD
     from ctxkit.boundary.keys import PATH as PATH
     from ctxkit.boundary.keys import PROTOCOL as PROTOCOL
@@ -33,7 +34,14 @@ else:
             "asgi": ("ASGIMiddleware", "cross_asgi"),
             "crossing": ("CROSSING", "Crossing"),
             "decorators": ("flush_before_return",),
-            "keys": ("CLIENT_REQUEST_ID", "METHOD", "PATH", "PROTOCOL", "REQUEST_ID"),
+            "keys": (
+                "CLIENT_REQUEST_ID",
+                "COLD_START",
+                "METHOD",
+                "PATH",
+                "PROTOCOL",
+                "REQUEST_ID",
+            ),
             "log_filter": ("RequestIdFilter",),
             "options": ("BoundaryOptions", "FlushMode"),
             "wsgi": ("WSGIMiddleware", "cross_wsgi"),

@@ -10,7 +10,7 @@ from ctxkit.boundary._driving import drive
 from ctxkit.boundary.crossing import CROSSING, Crossing, lay_over
 from ctxkit.boundary.options import BoundaryOptions
 from ctxkit.flushing import aflush
-from ctxkit.lifecycle import run_shutdown
+from ctxkit.lifecycle import begin_lifespan, end_lifespan
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -162,9 +162,11 @@ def _draining(send: Send) -> Send:
     async def drained(message: Message) -> None:
         # uvicorn ends by signal, without running atexit: this is the last occasion.
         if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
-            with suppress(RuntimeError):  # not under asyncio: then run_shutdown() flushes
+            with suppress(RuntimeError):  # not under asyncio: then what is called next flushes
                 await aflush(reason="shutdown")
-            run_shutdown()
+            await end_lifespan()
+        elif message["type"] == "lifespan.startup.complete":
+            begin_lifespan()
         await send(message)
 
     return drained

@@ -18,6 +18,7 @@ from ctxkit.flushing.budget import (
     remaining_in,
     remaining_on_cloud_run,
 )
+from ctxkit.lifecycle import begun, ended
 from ctxkit.propagation._tracing import TRACING
 
 if TYPE_CHECKING:
@@ -73,7 +74,20 @@ class Crossing:
         open: Whether it is still running.
     """
 
-    __slots__ = ("_counted", "context", "deadline", "frame", "open", "options", "request_id")
+    __slots__ = (
+        "_counted",
+        "_counts",
+        "context",
+        "deadline",
+        "frame",
+        "open",
+        "options",
+        "request_id",
+    )
+
+    context: Context
+    frame: Frame
+    request_id: str
 
     def __init__(  # noqa: PLR0913, PLR0917 - called in two places, once per request
         self,
@@ -87,7 +101,6 @@ class Crossing:
         self.options: BoundaryOptions = options
         self.open: bool = True
         self._counted = False
-        self.request_id: str
         self.request_id, refused = chosen_id(inbound_id, trusted=options.trust_request_id)
         if options.trust_context:
             self.request_id = take_in(carrier, known, self.request_id, inbound_id)
@@ -96,9 +109,8 @@ class Crossing:
             known["client_request_id"] = refused
         if values:
             known.update(values)
-        self.context: Context
-        self.frame: Frame
         outer = CURRENT.get(NO_FRAME)
+        self._counts = _begin(outer, known, options)
         if outer is NO_FRAME:
             self.context = copy_context()
             self.frame = Frame(known)
@@ -152,6 +164,8 @@ class Crossing:
         """
         if TRACING.on and self.open:
             _trace_closing(self)
+        if self.open and self._counts:
+            ended()
         self.open = False
         self.frame = CLOSED
         self.context = _NOWHERE
@@ -189,6 +203,17 @@ def budget(timeout: float | None, deadline: Deadline | None) -> float:
     if timeout is None:
         timeout = default_timeout()
     return affordable(timeout, None if deadline is None else deadline.remaining())
+
+
+def _begin(outer: Frame, known: dict[str, object], options: BoundaryOptions) -> bool:
+    """Note that a request begins; return whether it is an invocation of its own.
+
+    It is not inside of a function that is one, and has said so.
+    """
+    if outer is not NO_FRAME and outer.root.get("protocol") == FUNCTION_PROTOCOL:
+        return False
+    begun(known, options.mode)
+    return True
 
 
 def _trace_opening(crossing: Crossing) -> None:

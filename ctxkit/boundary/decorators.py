@@ -13,6 +13,7 @@ from ctxkit.context._current import CURRENT
 from ctxkit.exceptions import ConfigurationError
 from ctxkit.flushing import flush
 from ctxkit.flushing.budget import checked_timeout, default_timeout, remaining_of
+from ctxkit.lifecycle import begun, ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,7 +124,7 @@ def _synchronous(timeout: float | None, function: Callable[..., R]) -> Callable[
             result = call.run(function, *args, **kwargs)
             reason = "return"
         finally:
-            flush(call.budget(), reason=reason, request_id=call.request_id)
+            flush(call.over(), reason=reason, request_id=call.request_id)
         return result
 
     return flushing
@@ -142,12 +143,13 @@ def _asynchronous(timeout: float | None, function: Callable[..., Any]) -> Callab
             result = await coroutine
         except GeneratorExit:
             # Closed from outside, by a loop that ends: awaiting is not possible any more.
+            call.over()
             flush(0, reason="cancelled", request_id=call.request_id)
             raise
         except BaseException:
-            await flush_shielded(call.budget(), "exception", call.request_id)
+            await flush_shielded(call.over(), "exception", call.request_id)
             raise
-        interruption = await flush_shielded(call.budget(), "return", call.request_id)
+        interruption = await flush_shielded(call.over(), "return", call.request_id)
         if interruption is not None:
             raise interruption
         return result
@@ -182,7 +184,9 @@ class _Call:
     def _frame(self, outer: Frame, host: Any) -> Frame:
         request_id, _ = chosen_id(str(getattr(host, "aws_request_id", "")), trusted=True)
         self.request_id = request_id
-        frame = outer.extended({"request_id": request_id, "protocol": FUNCTION_PROTOCOL})
+        known: dict[str, object] = {"request_id": request_id, "protocol": FUNCTION_PROTOCOL}
+        begun(known, "always")
+        frame = outer.extended(known)
         frame.root = frame
         frame.deadline = self._deadline
         return frame
@@ -193,6 +197,8 @@ class _Call:
             return function(*args, **kwargs)
         return self.context.run(function, *args, **kwargs)
 
-    def budget(self) -> float:
-        """Return the seconds that the flush may take from now."""
+    def over(self) -> float:
+        """Note that the function has returned; return the seconds that the flush may take."""
+        if self.context is not None:
+            ended()
         return budget(self._timeout, self._deadline)

@@ -17,3 +17,6 @@ METHOD = Key[str]("method")
 PATH = Key[str]("path")
 #: What was crossed: "http", "websocket" or "aws-lambda".
 PROTOCOL = Key[str]("protocol")
+#: Whether it is the first of its environment, whose start the client has waited for; bound on
+#: hosts that start, freeze and end processes by the request.
+COLD_START = Key[bool]("cold_start", hops={"thread", "log"})

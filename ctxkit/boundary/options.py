@@ -27,7 +27,7 @@ class FlushMode(StrEnum):
     """Which responses wait for the telemetry of their request.
 
     Attributes:
-        AUTO: What the host needs: see :func:`ctxkit.lifecycle.environment`.
+        AUTO: What the host needs: see :func:`ctxkit.environment`.
         ALWAYS: Each one. For hosts that freeze the process after every response.
         IDLE: Only the one that leaves no other request in flight. For hosts that take the
             CPU away when no request is in flight.

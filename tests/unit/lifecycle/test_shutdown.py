@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ctxkit.lifecycle import at_shutdown, run_shutdown, shutdown
+from ctxkit.lifecycle import on_shutdown, run_shutdown
+from ctxkit.lifecycle._occasions import SHUTDOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def no_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutdown, "_callbacks", {})
+    monkeypatch.setattr(SHUTDOWN, "hooks", ())
 
 
 def noting(calls: list[str], name: str) -> Callable[[], None]:
@@ -24,18 +25,18 @@ def noting(calls: list[str], name: str) -> Callable[[], None]:
 def test_run_shutdown_calls_the_last_registered_first() -> None:
     calls: list[str] = []
     for name in "abc":
-        at_shutdown(noting(calls, name))
+        on_shutdown(noting(calls, name))
 
     run_shutdown()
 
     assert calls == ["c", "b", "a"]
 
 
-def test_at_shutdown_twice_registers_once() -> None:
+def test_on_shutdown_twice_registers_once() -> None:
     calls: list[str] = []
     callback = noting(calls, "once")
-    at_shutdown(callback)
-    at_shutdown(callback)
+    on_shutdown(callback)
+    on_shutdown(callback)
 
     run_shutdown()
 
@@ -45,7 +46,7 @@ def test_at_shutdown_twice_registers_once() -> None:
 def test_run_shutdown_again_calls_again() -> None:
     """Some servers run their lifespan for each invocation."""
     calls: list[str] = []
-    at_shutdown(noting(calls, "drain"))
+    on_shutdown(noting(calls, "drain"))
 
     run_shutdown()
     run_shutdown()
@@ -53,12 +54,12 @@ def test_run_shutdown_again_calls_again() -> None:
     assert calls == ["drain", "drain"]
 
 
-def test_at_shutdown_returns_what_takes_the_callback_off() -> None:
+def test_on_shutdown_returns_what_takes_the_callback_off() -> None:
     calls: list[str] = []
-    remove = at_shutdown(noting(calls, "gone"))
+    hook = on_shutdown(noting(calls, "gone"))
 
-    remove()
-    remove()
+    hook.remove()
+    hook.remove()
     run_shutdown()
 
     assert calls == []
@@ -72,8 +73,8 @@ def test_run_shutdown_with_a_failing_callback_logs_and_goes_on(
     def fail() -> None:
         raise ValueError("cannot end")
 
-    at_shutdown(noting(calls, "first"))
-    at_shutdown(fail)
+    on_shutdown(noting(calls, "first"))
+    on_shutdown(fail)
 
     run_shutdown()
 
@@ -89,8 +90,8 @@ def test_run_shutdown_passes_an_exit_on_when_all_have_run() -> None:
     def leave() -> None:
         raise stop
 
-    at_shutdown(noting(calls, "first"))
-    at_shutdown(leave)
+    on_shutdown(noting(calls, "first"))
+    on_shutdown(leave)
 
     with pytest.raises(SystemExit) as raised:
         run_shutdown()
@@ -99,10 +100,10 @@ def test_run_shutdown_passes_an_exit_on_when_all_have_run() -> None:
     assert calls == ["first"]
 
 
-def test_at_shutdown_runs_at_the_interpreters_exit() -> None:
+def test_on_shutdown_runs_at_the_interpreters_exit() -> None:
     script = """
-from ctxkit.lifecycle import at_shutdown
-at_shutdown(lambda: print("drained", flush=True))
+from ctxkit.lifecycle import on_shutdown
+on_shutdown(lambda: print("drained", flush=True))
 print("ending", flush=True)
 """
     done = subprocess.run(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ctxkit.lifecycle import Environment, detect, environment
+from ctxkit.lifecycle import detect
 
 LAMBDA = {"AWS_LAMBDA_FUNCTION_NAME": "shop", "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001"}
 
@@ -66,15 +66,4 @@ LAMBDA = {"AWS_LAMBDA_FUNCTION_NAME": "shop", "AWS_LAMBDA_RUNTIME_API": "127.0.0
 def test_detect_names_the_host_and_its_evidence(
     environ: dict[str, str], name: str, hold: str, evidence: str
 ) -> None:
-    assert detect(environ) == Environment(name, hold, evidence)  # type: ignore[arg-type]
-
-
-def test_environment_is_detected_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    environment.cache_clear()
-    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "shop")
-    try:
-        assert environment().name == "aws-lambda"
-        monkeypatch.delenv("AWS_LAMBDA_FUNCTION_NAME")
-        assert environment().name == "aws-lambda"
-    finally:
-        environment.cache_clear()
+    assert detect(environ)[:3] == (name, hold, evidence)
