@@ -32,7 +32,7 @@ class Hook(Generic[P, R]):
     """
 
     def __init__(self, occasion: Occasion, function: Callable[P, R], after: float = 0.0) -> None:
-        update_wrapper(self, function)
+        update_wrapper(self, function, updated=())
         self.function = function
         self.after = after
         self._occasion = occasion

@@ -54,7 +54,7 @@ class Warm(Generic[T]):
     """
 
     def __init__(self, terms: Terms[T]) -> None:
-        update_wrapper(self, terms.factory)
+        update_wrapper(self, terms.factory, updated=())
         self._terms = terms
         self._lock = RLock()
         self._held: Held[T] | None = None

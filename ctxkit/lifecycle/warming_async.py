@@ -99,7 +99,7 @@ class AsyncWarm(Generic[T]):
     """
 
     def __init__(self, terms: Terms[T]) -> None:
-        update_wrapper(self, terms.factory)
+        update_wrapper(self, terms.factory, updated=())
         self._terms = terms
         self._held: dict[AbstractEventLoop, _Held[T]] = {}
 
