@@ -1,4 +1,4 @@
-"""The command line: ``ctxkit demo``."""
+"""The command line: ``ctxkit demo``, ``ctxkit env``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import ctxkit
 from ctxkit.exceptions import CtxkitError
+from ctxkit.flushing.budget import default_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A plain SIGTERM would end this process and leave its frozen servers behind.
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        return _demo(options)
+        return _COMMANDS[options.command](options)
     except CtxkitError as error:
         sys.stderr.write(f"ctxkit {options.command}: {error}\n")
         return 2
@@ -78,6 +79,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SERVERS",
         help="which servers, separated by commas (default: %(default)s)",
     )
+    env = commands.add_parser(
+        "env",
+        help="say which host this process runs on, by what evidence, and what that means",
+        description="Say which host this process runs on, by which variable it was told, and "
+        "which responses ctxkit holds there. Run it where the application runs.",
+    )
+    env.add_argument("--json", action="store_true", help="print it as JSON")
     return parser
 
 
@@ -116,6 +124,32 @@ def _demo(options: argparse.Namespace) -> int:
     sys.stdout.write(f"{result}\n")
     return 0 if proves_the_claim(lanes) else 1
 
+
+def _env(options: argparse.Namespace) -> int:
+    from ctxkit.boundary import BoundaryOptions  # noqa: PLC0415 - for this command alone
+
+    environment = ctxkit.environment()
+    chosen = BoundaryOptions.resolve()
+    told: dict[str, object] = {
+        "host": environment.name,
+        "told by": environment.evidence or "nothing",
+        "init type": environment.init_type,
+        "held there": environment.hold,
+        "held here": str(chosen.mode),
+        "budget": default_timeout() if chosen.timeout is None else chosen.timeout,
+        "evidence": list(environment.marks),
+    }
+    if options.json:
+        result = json.dumps({name.replace(" ", "_"): told[name] for name in told}, indent=2)
+    else:
+        lines = [f"{name:<11} {told[name]}" for name in told if name != "evidence" and told[name]]
+        lines += [f"{'evidence':<11} {mark}" for mark in environment.marks]
+        result = "\n".join(lines)
+    sys.stdout.write(f"{result}\n")
+    return 0
+
+
+_COMMANDS = {"demo": _demo, "env": _env}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""The Django app: ``INSTALLED_APPS += ["ctxkit.django"]`` adds the system checks."""
+"""The Django app: ``INSTALLED_APPS += ["ctxkit.django"]`` adds checks, and minds connections."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from django.apps import AppConfig
 from django.core.checks import register
 
 from ctxkit.django import checks, conf
+from ctxkit.django.connections import CONNECTIONS
 from ctxkit.exceptions import AdoptionError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ class CtxkitConfig(AppConfig):
             conf.adopt_declared()
 
     def ready(self) -> None:
-        """Register the checks."""
+        """Register the checks, and look after database connections."""
+        CONNECTIONS.connect()
         register(checks.check_settings, "ctxkit")
         register(checks.check_middleware, "ctxkit")
         register(checks.check_distributions, "ctxkit")

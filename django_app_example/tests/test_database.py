@@ -10,6 +10,7 @@ import pytest
 from django.db import connection
 
 from config.database import database
+from ctxkit.django.connections import CONNECTIONS
 from shop.models import Order, Product
 from shop.orders import OutOfStockError, place_order
 
@@ -46,10 +47,13 @@ def test_database_of_another_kind_is_refused() -> None:
         database("mysql://localhost/shop")
 
 
-@pytest.mark.skipif(
+postgres = pytest.mark.skipif(
     not os.environ.get("DATABASE_URL", "").startswith("postgres"),
     reason="DATABASE_URL names no PostgreSQL",
 )
+
+
+@postgres
 def test_place_order_two_at_once_for_the_last_piece_one_gets_it(last_piece: Product) -> None:
     both = threading.Barrier(2, timeout=10)
     results: list[str] = []
@@ -72,3 +76,30 @@ def test_place_order_two_at_once_for_the_last_piece_one_gets_it(last_piece: Prod
     assert sorted(results) == ["bought", "too late"]
     last_piece.refresh_from_db()
     assert last_piece.stock == 0
+
+
+@postgres
+def test_connection_that_the_server_ended_during_a_freeze_is_replaced(database: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        [mine] = cursor.fetchone()
+    other = connection.copy()
+    with other.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [mine])
+    other.close()
+
+    CONNECTIONS.thawed(60.0)
+    CONNECTIONS.look()
+
+    assert Product.objects.filter(slug="none").count() == 0
+
+
+@postgres
+def test_connection_that_survived_a_freeze_is_kept(database: None) -> None:
+    connection.ensure_connection()
+    kept = connection.connection
+
+    CONNECTIONS.thawed(60.0)
+    CONNECTIONS.look()
+
+    assert connection.connection is kept
