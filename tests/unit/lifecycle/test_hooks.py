@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import functools
 import random
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -146,15 +147,25 @@ def test_clones_of_one_snapshot_draw_different_numbers() -> None:
 
 
 def test_hooks_can_be_registered_in_a_child_that_was_forked_while_they_were_locked() -> None:
-    for occasion in OCCASIONS:
-        occasion._lock.acquire()
-    try:
+    locked, go_on = threading.Event(), threading.Event()
 
-        def register() -> object:
-            ctxkit.on_shutdown(lambda: None)
-            return (True,)
-
-        assert in_child(register) == [True]
-    finally:
+    def hold() -> None:
+        for occasion in OCCASIONS:
+            occasion._lock.acquire()
+        locked.set()
+        assert go_on.wait(10)
         for occasion in OCCASIONS:
             occasion._lock.release()
+
+    def register() -> object:
+        ctxkit.on_shutdown(lambda: None)
+        return (True,)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert locked.wait(10)
+    try:
+        assert in_child(register, timeout=5) == [True]
+    finally:
+        go_on.set()
+        thread.join()
