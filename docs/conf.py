@@ -33,7 +33,8 @@ python_use_unqualified_type_names = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!ctxkit\b).*"),
     # Type variables, and types that signatures name and nobody else.
-    (r"py:.*", r"ctxkit\..*\.([DPRT]|Missing)"),
+    (r"py:.*", r"ctxkit\..*\.([DPRT]|Missing|Terms)"),
+    (r"py:.*", r"ctxkit\..*\.Hook\[.*"),  # its parameters, which autodoc takes for one name
 ]
 if os.environ.get("READTHEDOCS"):
     extensions += ["sphinx.ext.intersphinx"]

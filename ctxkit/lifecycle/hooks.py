@@ -104,7 +104,7 @@ def before_snapshot(function: Callable[[], R], /) -> Hook[[], R]:
     """Call ``function`` before the host takes the snapshot that it will start clones from.
 
     For what no two clones may share: connections, ids, secrets with an end. Last registered,
-    first called. On Lambda with SnapStart, once :mod:`ctxkit` is connected to its hooks.
+    first called. On Lambda with SnapStart, once ctxkit is connected to its hooks.
 
     Args:
         function: Called without arguments.
