@@ -46,6 +46,13 @@ class Terms(Generic[T]):
 
     __slots__ = ("after", "check", "close", "factory", "flags", "name")
 
+    after: float
+    check: Callable[[T], Any] | None
+    close: Callable[[T], Any] | None
+    factory: Callable[[], Any]
+    flags: int
+    name: str
+
     def __init__(
         self,
         factory: Callable[[], Any],
@@ -58,7 +65,7 @@ class Terms(Generic[T]):
         self.close = close
         self.after = after
         self.flags = code_flags(factory)
-        self.name: str = getattr(factory, "__qualname__", None) or repr(factory)
+        self.name = getattr(factory, "__qualname__", None) or repr(factory)
 
     def yields_nothing(self) -> ConfigurationError:
         """Return the error for a generator that ends without a resource."""

@@ -61,7 +61,7 @@ class Occasion:
     __slots__ = ("_last_first", "_lock", "hooks", "title")
 
     def __init__(self, title: str, *, last_first: bool = False) -> None:
-        self.title = title
+        self.title: str = title
         self._last_first = last_first
         self._lock = RLock()
         #: In the order in which they run. Replaced as a whole, so readers need no lock.

@@ -14,7 +14,7 @@ from ctxkit.lifecycle._sentinel import CLOCKS, Sentinel
 from ctxkit.lifecycle.hosts import detect, marks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ctxkit.lifecycle._sentinel import Clocks
     from ctxkit.lifecycle.hosts import Hold, Host
@@ -85,7 +85,7 @@ class Environment:
         self._clocks = clocks
         self._wall = clocks.wall
         self._host: Host | None = None
-        self.restored = False
+        self.restored: bool = False
         self.begin_anew()
 
     def begin_anew(self) -> None:
@@ -249,8 +249,8 @@ class Environment:
 ENVIRONMENT: Final = Environment()
 
 #: What a boundary calls, once at each end of a request.
-begun = ENVIRONMENT.begun
-ended = ENVIRONMENT.ended
+begun: Callable[[dict[str, object], str], None] = ENVIRONMENT.begun
+ended: Callable[[], None] = ENVIRONMENT.ended
 
 
 def environment() -> Environment:

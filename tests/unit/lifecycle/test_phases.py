@@ -28,8 +28,10 @@ def clocks() -> FakeClocks:
 
 
 @pytest.fixture
-def environment(clocks: FakeClocks) -> Iterator[Environment]:
+def environment(clocks: FakeClocks, monkeypatch: pytest.MonkeyPatch) -> Iterator[Environment]:
+    """The environment that hooks are registered for, on Lambda; this process serves, too."""
     environment = Environment(LAMBDA, clocks=clocks.as_clocks())
+    monkeypatch.setattr("ctxkit.lifecycle.hooks.ENVIRONMENT", environment)
     yield environment
     environment._sentinel.stop()
 
@@ -226,10 +228,9 @@ def test_on_init_makes_requests_that_come_meanwhile_wait(environment: Environmen
 
 
 def test_on_init_in_a_process_that_serves_already_is_called_at_once(
-    environment: Environment, monkeypatch: pytest.MonkeyPatch
+    environment: Environment,
 ) -> None:
     calls: list[str] = []
-    monkeypatch.setattr("ctxkit.lifecycle.hooks.ENVIRONMENT", environment)
     environment.initialise()
 
     hook = on_init(lambda: calls.append("late"))
