@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from contextvars import Context
 from functools import partial
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, final
 
 from ctxkit.exceptions import ConfigurationError
@@ -29,6 +30,15 @@ def code_flags(function: Any) -> int:
         function = type(function).__call__
     code = getattr(function, "__code__", None)
     return 0 if code is None else cast("int", code.co_flags)
+
+
+def needs_arguments(function: Any) -> bool:
+    """Return whether a plain function cannot be called without arguments."""
+    if not isinstance(function, FunctionType):
+        return False
+    code = function.__code__
+    required = code.co_argcount - len(function.__defaults__ or ())
+    return required + code.co_kwonlyargcount - len(function.__kwdefaults__ or {}) > 0
 
 
 @final

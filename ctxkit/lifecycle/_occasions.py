@@ -8,15 +8,13 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, final
 
 from ctxkit.exceptions import ConfigurationError
+from ctxkit.lifecycle._holding import COROUTINE, code_flags
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-# A code flag of the data model; the module inspect, which names it, is not worth its import.
-_COROUTINE: Final = 0x80
 
 
 @final
@@ -123,8 +121,7 @@ def _check(title: str, function: object) -> None:
         raise ConfigurationError(
             f"{title}()", f"got {function!r}, which cannot be called", "Give it a function."
         )
-    code: Any = getattr(function, "__code__", None)
-    if code is not None and code.co_flags & _COROUTINE:
+    if code_flags(function) & COROUTINE:
         raise ConfigurationError(
             f"{title}()",
             f"got {function!r}, a coroutine function, and nothing would await it",

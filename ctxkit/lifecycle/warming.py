@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, final, overload
 from weakref import WeakSet
 
 from ctxkit.exceptions import ConfigurationError
-from ctxkit.lifecycle._holding import ASYNC_GENERATOR, COROUTINE, GENERATOR, Held, Terms, disown
+from ctxkit.lifecycle._holding import (
+    ASYNC_GENERATOR,
+    COROUTINE,
+    GENERATOR,
+    Held,
+    Terms,
+    disown,
+    needs_arguments,
+)
 from ctxkit.lifecycle._occasions import SNAPSHOT, THAW, checked_seconds
 from ctxkit.lifecycle.hooks import on_init, on_shutdown
 
@@ -221,6 +229,12 @@ def _warmed(
     if not callable(factory):
         raise ConfigurationError(
             "warm()", f"got {factory!r}, which cannot be called", "Give it a function."
+        )
+    if needs_arguments(factory):
+        raise ConfigurationError(
+            "warm()",
+            f"got {factory!r}, which needs arguments",
+            "There is one resource for all callers: write a function without parameters.",
         )
     terms: Terms[Any] = Terms(factory, check, close, after)
     if close is not None and terms.flags & (GENERATOR | ASYNC_GENERATOR):

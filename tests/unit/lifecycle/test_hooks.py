@@ -52,8 +52,12 @@ def test_hook_that_cannot_be_called_is_refused(register: Callable[[Any], Any]) -
 def test_hook_that_would_have_to_be_awaited_is_refused(register: Callable[[Any], Any]) -> None:
     async def close() -> None: ...
 
-    with pytest.raises(ConfigurationError, match="nothing would await it"):
-        register(close)
+    class Closing:
+        async def __call__(self) -> None: ...
+
+    for function in (close, functools.partial(close), Closing()):
+        with pytest.raises(ConfigurationError, match="nothing would await it"):
+            register(function)
 
 
 def test_on_reset_refuses_a_function_whose_cache_is_meant() -> None:

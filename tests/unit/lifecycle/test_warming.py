@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 import threading
@@ -356,6 +357,13 @@ def test_warm_resource_that_is_eager_is_made_when_the_process_begins() -> None:
     assert in_child(serve) == [0, 1]
 
 
+def test_warm_takes_whatever_can_be_called_without_arguments() -> None:
+    assert ctxkit.warm(lambda url="localhost": url)() == "localhost"
+    assert ctxkit.warm(functools.partial(int, "7"))() == 7
+    assert ctxkit.warm(Client().ping)() is True
+    assert isinstance(ctxkit.warm(Client)(), Client)
+
+
 def empty() -> Iterator[int]:
     yield from ()
 
@@ -387,6 +395,8 @@ async def later() -> int:
     ("factory", "options", "problem"),
     [
         (7, {}, "which cannot be called"),
+        (lambda url: url, {}, "which needs arguments"),
+        (lambda *, url: url, {}, "which needs arguments"),
         (double, {"close": print}, "this one yields it"),
         (later, {"eager": True}, "before there is an event loop"),
         (double, {"after": -1}, "zero or more"),
