@@ -19,7 +19,7 @@ from ctxkit.lifecycle._holding import (
     needs_arguments,
 )
 from ctxkit.lifecycle._occasions import SNAPSHOT, THAW, checked_seconds
-from ctxkit.lifecycle.hooks import on_init, on_shutdown
+from ctxkit.lifecycle.hooks import after_restore, on_init, on_shutdown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -200,8 +200,9 @@ def warm(
             may be one too. None: it is kept.
         close: Given the resource to close it; not for generators.
         after: The seconds that the process must have stood still.
-        eager: Whether to make it already when the process begins to serve: see
-            :func:`ctxkit.on_init`. Not for ``async def``.
+        eager: Whether to make it already when the process begins to serve, see
+            :func:`ctxkit.on_init`, and when a clone of a snapshot does. Not for
+            ``async def``.
 
     Returns:
         A callable that returns the resource, with ``close()`` (or ``aclose()``).
@@ -256,6 +257,7 @@ def _warmed(
     made = Warm(terms)
     if eager:
         on_init(made)
+        after_restore(made)
     return made
 
 

@@ -129,7 +129,7 @@ class AsyncWarm(Generic[T]):
                 await self.aclose()
 
     def __repr__(self) -> str:
-        return f"<{'warm' if self._held else 'cold'} {self._terms.name}>"
+        return f"<{'warm' if self.loops() else 'cold'} {self._terms.name}>"
 
     async def aclose(self) -> None:
         """Close the resource of the running loop, if there is one. Idempotent."""

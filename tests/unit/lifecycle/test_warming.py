@@ -11,7 +11,7 @@ from helpers.children import in_child
 
 import ctxkit
 from ctxkit.exceptions import ConfigurationError
-from ctxkit.lifecycle import run_before_snapshot, run_shutdown, warming
+from ctxkit.lifecycle import run_after_restore, run_before_snapshot, run_shutdown, warming
 from ctxkit.lifecycle._occasions import SHUTDOWN, SNAPSHOT, THAW
 
 if TYPE_CHECKING:
@@ -362,6 +362,18 @@ def test_warm_takes_whatever_can_be_called_without_arguments() -> None:
     assert ctxkit.warm(functools.partial(int, "7"))() == 7
     assert ctxkit.warm(Client().ping)() is True
     assert isinstance(ctxkit.warm(Client)(), Client)
+
+
+def test_warm_resource_that_is_eager_is_made_in_each_clone_of_a_snapshot() -> None:
+    made: list[int] = []
+    client = ctxkit.warm(eager=True)(lambda: made.append(1))
+    client()
+    run_before_snapshot()
+    assert len(made) == 1
+
+    run_after_restore()
+
+    assert len(made) == 2
 
 
 def empty() -> Iterator[int]:
