@@ -6,6 +6,7 @@ from asyncio import CancelledError, get_running_loop, wait
 from typing import TYPE_CHECKING, Any
 
 from ctxkit.flushing import aflush, flush
+from ctxkit.flushing.engine import nothing_pending
 
 if TYPE_CHECKING:
     from asyncio import Task
@@ -61,6 +62,6 @@ async def finish_shielded(crossing: Crossing, reason: str) -> CancelledError | N
     Returns:
         What interrupted the waiting, for the caller to raise when it is done.
     """
-    if not crossing.leave():
+    if not crossing.leave() or nothing_pending():
         return None
     return await flush_shielded(crossing.budget(reason), reason, crossing.request_id)

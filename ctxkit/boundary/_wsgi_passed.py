@@ -79,7 +79,7 @@ def _stamped(crossing: Crossing, start_response: StartResponse) -> StartResponse
     name = crossing.options.request_id_header
     if name is None:
         return start_response
-    wanted = name.lower()
+    wanted = crossing.options.lower_name
     stamp = (name, crossing.request_id)
 
     def stamped(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:

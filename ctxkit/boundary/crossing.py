@@ -7,17 +7,12 @@ from typing import TYPE_CHECKING, Final, final
 
 from ctxkit.boundary.holding import IN_FLIGHT
 from ctxkit.boundary.keys import REQUEST_ID
-from ctxkit.boundary.options import FlushMode
 from ctxkit.boundary.request_id import chosen_id
 from ctxkit.context import NO_FRAME, Deadline, Frame
 from ctxkit.context._current import CURRENT
 from ctxkit.flushing import flush, prepare
-from ctxkit.flushing.budget import (
-    affordable,
-    default_timeout,
-    remaining_in,
-    remaining_on_cloud_run,
-)
+from ctxkit.flushing.budget import affordable, default_timeout, remaining_in
+from ctxkit.flushing.engine import nothing_pending
 from ctxkit.lifecycle import begun, ended
 from ctxkit.propagation._tracing import TRACING
 
@@ -138,10 +133,10 @@ class Crossing:
             prepare(holds=True)
         remaining = remaining_in(carrier)
         if remaining is None:
-            remaining = remaining_on_cloud_run(0.0)
+            remaining = self.options.time_limit
         if remaining is not None:
             self.deadline = self.frame.deadline = Deadline.after(remaining)
-        if self.options.mode is FlushMode.IDLE:
+        if self.options.counts:
             IN_FLIGHT.enter()
             self._counted = True
 
@@ -188,7 +183,9 @@ class Crossing:
             reason: How it ended: "response", "exception", "disconnect" or "dropped". Who
                 drops a response, the garbage collector even, must not wait.
         """
-        if self.leave():
+        # leave(), spelled out: this ends every request.
+        self.close()
+        if (self.count_out() if self._counted else self.options.holds) and not nothing_pending():
             budget = 0 if reason == "dropped" else self.budget(reason)
             flush(budget, reason=reason, request_id=self.request_id)
 

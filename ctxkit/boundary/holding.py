@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 
 
 class InFlight:
@@ -21,27 +20,30 @@ class InFlight:
         pushing: Whether it was made ready to push what requests record while they run.
     """
 
-    __slots__ = ("_count", "_lock", "prepared", "pushing")
+    __slots__ = ("_running", "prepared", "pushing")
 
     def __init__(self) -> None:
         self.restart()
 
     def enter(self) -> None:
         """Count one more request."""
-        with self._lock:
-            self._count += 1
+        self._running.append(None)
 
     def leave(self) -> bool:
-        """Count one request less; return whether it was the last."""
-        with self._lock:
-            self._count -= 1
-            return self._count == 0
+        """Count one request less; return whether it was the last.
+
+        Of requests that leave in the same moment several may be told so, but never none.
+        """
+        try:
+            self._running.pop()
+        except IndexError:  # entered in the parent
+            return True
+        return not self._running
 
     def restart(self) -> None:
-        """Forget the parent's requests, and its lock, which another thread may have held."""
-        # Reentrant: the garbage collector may drop a response on the thread that holds it.
-        self._lock = threading.RLock()
-        self._count = 0
+        """Forget the parent's requests."""
+        # A list, whose ends are changed in one step: a lock would cost more than all else here.
+        self._running: list[None] = []
         self.prepared: bool = False
         self.pushing: bool = False
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NoReturn, cast, final
 
 from ctxkit.exceptions import ConfigurationError
-from ctxkit.flushing.budget import TIMEOUT_VARIABLE, checked_timeout
+from ctxkit.flushing.budget import TIMEOUT_VARIABLE, checked_timeout, remaining_on_cloud_run
 from ctxkit.lifecycle import environment
 
 if TYPE_CHECKING:
@@ -55,11 +55,14 @@ class BoundaryOptions:
     """
 
     __slots__ = (
+        "counts",
         "environ_name",
         "holds",
+        "lower_name",
         "mode",
         "report_leaks",
         "request_id_header",
+        "time_limit",
         "timeout",
         "trust_context",
         "trust_request_id",
@@ -72,9 +75,14 @@ class BoundaryOptions:
     trust_request_id: bool
     trust_context: bool
     report_leaks: bool
-    #: Whether any response is held.
+    #: Whether any response is held, and whether only the one that leaves none in flight.
     holds: bool
-    #: The header as ASGI spells it, and as WSGI does; empty where there is none.
+    counts: bool
+    #: The seconds that the host gives each request; None where it does not say.
+    time_limit: float | None
+    #: The header in small letters, as ASGI spells it, and as WSGI does; empty where there is
+    #: none.
+    lower_name: str
     wire_name: bytes
     environ_name: str
 
@@ -87,6 +95,7 @@ class BoundaryOptions:
         trust_request_id: bool = True,
         trust_context: bool = False,
         report_leaks: bool = False,
+        time_limit: float | None = None,
     ) -> None:
         header = request_id_header or ""
         for name, value in (
@@ -96,7 +105,10 @@ class BoundaryOptions:
             ("trust_request_id", trust_request_id),
             ("trust_context", trust_context),
             ("report_leaks", report_leaks),
+            ("time_limit", time_limit),
             ("holds", mode is not FlushMode.NEVER),
+            ("counts", mode is FlushMode.IDLE),
+            ("lower_name", header.lower()),
             ("wire_name", header.lower().encode()),
             ("environ_name", header and "HTTP_" + header.upper().replace("-", "_")),
         ):
@@ -156,6 +168,7 @@ class BoundaryOptions:
             trust_request_id=bool(trust_request_id),
             trust_context=trust_context,
             report_leaks=_chosen_report(report_leaks, environ),
+            time_limit=remaining_on_cloud_run(0.0, environ),
         )
 
 

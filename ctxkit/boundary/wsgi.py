@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextvars import copy_context
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
 from ctxkit.boundary._wsgi_file import as_sent
 from ctxkit.boundary._wsgi_passed import cross_passed
@@ -133,11 +133,15 @@ def cross_wsgi(  # noqa: PLR0913 - WSGI's own two, and ours
     return response.carrying(body)
 
 
+_NOTHING: Final[Iterator[bytes]] = iter(())
+
+
 @final
 class _Response:
     """Be the iterable that the server gets, and all that has to be known for it."""
 
     __slots__ = (
+        "_announced",
         "_body",
         "_completion",
         "_crossing",
@@ -146,6 +150,7 @@ class _Response:
         "_held",
         "_start_response",
         "_whole",
+        "_write",
     )
 
     def __init__(
@@ -156,11 +161,15 @@ class _Response:
         self._start_response = start_response
         # The application's iterable, stepped in the context of the request.
         self._body: SteppedIterator[bytes, None] | None = None
-        self._completion = Completion()
+        # What the application said of its content, until that is asked for.
+        self._announced: tuple[str, Headers] | None = None
+        self._completion: Completion | None = None
+        # The server's own.
+        self._write: Write | None = None
         # The content that completes the response, once there is some.
         self._whole = b""
         # What is left for the server to fetch once the response was settled.
-        self._held: Iterator[bytes] = iter(())
+        self._held: Iterator[bytes] = _NOTHING
         # What the application raised when its response was complete; raised by close().
         self._error: BaseException | None = None
 
@@ -169,27 +178,38 @@ class _Response:
         if exc_info and self._whole:  # a server would have sent the headers by now
             raise exc_info[1].with_traceback(exc_info[2])
         crossing = self._crossing
-        name = crossing.options.request_id_header
-        if name is not None and all(name.lower() != field.lower() for field, _ in headers):
-            headers = [*headers, (name, crossing.request_id)]
-        method = self._environ["REQUEST_METHOD"]
-        self._completion.at_headers(method, _code(status), headers, "content-length")
+        name, wanted = crossing.options.request_id_header, crossing.options.lower_name
+        if name is not None:
+            for field, _ in headers:
+                if field.lower() == wanted:
+                    break
+            else:
+                headers = [*headers, (name, crossing.request_id)]
+        self._announced = status, headers
         if exc_info is None:
-            write = self._start_response(status, headers)
+            self._write = self._start_response(status, headers)
         else:
             try:
-                write = self._start_response(status, headers, exc_info)
+                self._write = self._start_response(status, headers, exc_info)
             finally:
                 exc_info = None  # PEP 3333: or it is a circular reference
-        completion = self._completion
+        return self._count
 
-        def counted_write(data: bytes) -> None:
-            if completion.at_part(len(data)):
-                self._whole = self._whole or data
-            else:
-                write(data)
+    def _count(self, data: bytes) -> None:
+        """Be the ``write()`` that the application gets."""
+        if self._completes(len(data)):
+            self._whole = self._whole or data
+        elif self._write is not None:
+            self._write(data)
 
-        return counted_write
+    def _completes(self, size: int) -> bool:
+        """Return whether ``size`` bytes more of content complete the response."""
+        if self._announced is not None:
+            (status, headers), self._announced = self._announced, None
+            method = self._environ["REQUEST_METHOD"]
+            self._completion = Completion()
+            self._completion.at_headers(method, _code(status), headers, "content-length")
+        return self._completion is not None and self._completion.at_part(size)
 
     def carrying(self, body: Iterable[bytes]) -> Iterable[bytes]:
         """Return what the server gets for ``body``: itself, a list or this object."""
@@ -207,7 +227,7 @@ class _Response:
         except BaseException:
             self.settle("exception")
             raise
-        if self._completion.at_part(0):
+        if self._completes(0):
             # Complete with its headers, or with what was written: a server need not ask for
             # content after this.
             self._hold(self._body, written)
@@ -230,7 +250,7 @@ class _Response:
             if self._whole:
                 return self._whole  # written in that last step
             raise
-        if not self._completion.at_part(len(chunk)):
+        if not self._completes(len(chunk)):
             nudge()
             return chunk
         self._hold(body, self._whole or chunk)

@@ -51,6 +51,7 @@ class Lane:
         on_loss: Told what a push lost, in the lane's thread.
 
     Attributes:
+        ask: The sink's own ``pending()``.
         breaker: Whether the sink is tried.
         empty: What a report says of the sink when there is nothing to do.
         idents: The identifiers of the lane's threads.
@@ -68,6 +69,7 @@ class Lane:
         "_queued",
         "_threads",
         "_typical",
+        "ask",
         "breaker",
         "empty",
         "idents",
@@ -79,6 +81,7 @@ class Lane:
 
     def __init__(self, sink: Sink, tally: Tally, on_loss: Callable[[SinkResult], object]) -> None:
         self.sink = sink
+        self.ask = sink.pending
         self.tally = tally
         self.breaker = tally.breaker = Breaker()
         self.empty = SinkResult(sink.name, SinkStatus.EMPTY, 0.0, 0, "")

@@ -20,6 +20,7 @@ from measuring import Row
 
 GROUPS = (
     "asgi",
+    "boundaries",
     "django_middleware",
     "imports",
     "frames",
@@ -42,6 +43,11 @@ HEADS = {
 PROMISES = (
     ("ASGI, id taken over", CTXKIT_ASGI, "ratio", 1.0),
     ("ASGI, id made", CTXKIT_ASGI, "ratio", 1.0),
+    *(
+        (f"{protocol} boundary, both SDKs in use, nothing pending", mode, "added", 5e-6)
+        for protocol in ("WSGI", "ASGI")
+        for mode in ("never", "idle", "always")
+    ),
     ("Django, WSGI", CTXKIT_DJANGO, "ratio", 0.5),
     ("Django, ASGI", CTXKIT_DJANGO, "ratio", 0.5),
     ("Import, bare interpreter", "import ctxkit", "modules", 15),

@@ -47,7 +47,8 @@ HEADERS = [
 ]
 
 
-async def _app(scope: dict[str, Any], receive: object, send: Callable[..., Any]) -> None:
+async def application(scope: dict[str, Any], receive: object, send: Callable[..., Any]) -> None:
+    """Answer."""
     await send(
         {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
     )
@@ -56,10 +57,12 @@ async def _app(scope: dict[str, Any], receive: object, send: Callable[..., Any])
 
 async def _waiting_app(scope: dict[str, Any], receive: object, send: Callable[..., Any]) -> None:
     await asyncio.sleep(0)
-    await _app(scope, receive, send)
+    await application(scope, receive, send)
 
 
-class _PassThrough:
+class PassThrough:
+    """The least that a middleware can be."""
+
     def __init__(self, app: Callable[..., Any]) -> None:
         self.app = app
 
@@ -73,18 +76,18 @@ def measure(rounds: int) -> list[Row]:
     loop = asyncio.new_event_loop()
     try:
         for table, app, headers in (
-            ("ASGI, id taken over", _app, [*HEADERS, ID]),
-            ("ASGI, id made", _app, HEADERS),
+            ("ASGI, id taken over", application, [*HEADERS, ID]),
+            ("ASGI, id made", application, HEADERS),
             ("ASGI, id taken over, the application pauses once", _waiting_app, [*HEADERS, ID]),
         ):
             apps = {
                 "bare application": app,
-                "pass-through": _PassThrough(app),
+                "pass-through": PassThrough(app),
                 "ctxkit.ASGIMiddleware": ctxkit.ASGIMiddleware(app),
                 "asgi-correlation-id": CorrelationIdMiddleware(app),
                 "starlette-context": RawContextMiddleware(app, plugins=[RequestIdPlugin()]),
             }
-            turns = {name: _turn(loop, each, headers) for name, each in apps.items()}
+            turns = {name: turn(loop, each, headers) for name, each in apps.items()}
             times = race(turns, rounds=rounds, calls=100)
             rows += added_rows(table, times, "asgi-correlation-id")
     finally:
@@ -92,7 +95,9 @@ def measure(rounds: int) -> list[Row]:
     return rows
 
 
-def _turn(loop: asyncio.AbstractEventLoop, app: Any, headers: list[tuple[bytes, bytes]]) -> Turn:
+def turn(loop: asyncio.AbstractEventLoop, app: Any, headers: list[tuple[bytes, bytes]]) -> Turn:
+    """Return the turn that sends requests with ``headers`` to ``app``."""
+
     async def receive() -> dict[str, object]:
         return {"type": "http.request", "body": b"", "more_body": False}
 

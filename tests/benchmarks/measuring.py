@@ -108,6 +108,22 @@ def added_rows(table: str, times: Mapping[str, list[float]], reference: str) -> 
     ]
 
 
+def beyond_rows(table: str, times: Mapping[str, list[float]]) -> list[Row]:
+    """Say what each adds to the first."""
+    base = next(iter(times))
+    return [
+        Row(
+            table,
+            name,
+            median(each),
+            None
+            if name == base
+            else median(mine - bare for mine, bare in zip(each, times[base], strict=True)),
+        )
+        for name, each in times.items()
+    ]
+
+
 def ratio_rows(table: str, times: Mapping[str, list[float]]) -> list[Row]:
     """Compare each with the first."""
     base = times[next(iter(times))]

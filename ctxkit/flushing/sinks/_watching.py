@@ -36,24 +36,25 @@ def tap(owner: Any, name: str, around: Callable[[Callable[..., Any]], Callable[.
 
 
 class Ledger:
-    """Keep the reasons why something was lost, until somebody asks."""
+    """Keep the reasons why something was lost, until somebody asks.
 
-    __slots__ = ("_losses",)
+    Attributes:
+        losses: The reasons since :meth:`settle` was called last.
+    """
+
+    __slots__ = ("losses",)
 
     def __init__(self) -> None:
         # Bounded: nobody may ask for days. Appending is atomic, and done by any thread.
-        self._losses: deque[str] = deque(maxlen=100)
+        self.losses: deque[str] = deque(maxlen=100)
 
     def lose(self, reason: str) -> None:
         """Note a loss."""
-        self._losses.append(reason)
-
-    def __bool__(self) -> bool:
-        return bool(self._losses)
+        self.losses.append(reason)
 
     def settle(self) -> str:
         """Return the reasons noted since the last call, each once; empty if none."""
         reasons: dict[str, None] = {}
-        for _ in range(len(self._losses)):
-            reasons[self._losses.popleft()] = None
+        for _ in range(len(self.losses)):
+            reasons[self.losses.popleft()] = None
         return ", ".join(reasons)

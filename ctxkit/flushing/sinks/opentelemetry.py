@@ -80,6 +80,9 @@ _PLACES: Final = (
     _Place("opentelemetry._logs._internal", "_LOGGER_PROVIDER", _new_logs),
 )
 
+#: Where the providers are to be found.
+PATHS: Final = tuple((place.module, place.variable) for place in _PLACES)
+
 
 def find() -> list[Sink]:
     """Return a sink for each global provider that is set and can be flushed."""
@@ -126,7 +129,7 @@ class RecordsSink:
             self._inspect(processors)
         if self._unknown:
             return None
-        count = 1 if self._ledger else 0
+        count = 1 if self._ledger.losses else 0
         for batch in self._batches:
             count += batch.pending()
         return count
@@ -189,7 +192,7 @@ class MetricsSink:
         self._inspect()
         if self._unknown or not self._tapped:
             return None
-        return 1 if self._ledger or (self._recorded and self._readers) else 0
+        return 1 if self._ledger.losses or (self._recorded and self._readers) else 0
 
     def flush(self, timeout: float) -> SinkOutcome:
         """Collect and export once, and judge by the exporters' own answers."""

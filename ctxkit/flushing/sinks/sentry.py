@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 NAME: Final = "sentry"
+#: Where the client and its transport are to be found.
+PATH: Final = ("sentry_sdk.scope", "_global_scope.client", "transport")
 
 _COMPONENTS = ("session_flusher", "log_batcher", "metrics_batcher", "span_batcher")
 # What the components above keep their items in, under the names of all supported versions.
@@ -95,7 +97,7 @@ class SentrySink:
                 count += len(getattr(holder, name))
         except (AttributeError, TypeError):
             return None
-        return count + 1 if self._ledger else count
+        return count + 1 if self._ledger.losses else count
 
     def flush(self, timeout: float) -> SinkOutcome:
         """Push everything captured so far through the transport."""
