@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from asyncio import CancelledError, get_running_loop
+from asyncio import CancelledError, current_task, get_running_loop
 from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, final
 
 from ctxkit.boundary._driving import drive
 from ctxkit.boundary._ending import Ending
+from ctxkit.boundary._server_timing import server_timing
 from ctxkit.boundary._shielded import finished, flush_shielded
-from ctxkit.boundary.completion import Completion
+from ctxkit.boundary._stamping import WITH_HEADERS, add_stamp, stamping
+from ctxkit.boundary.completion import announced_length, has_no_content
 from ctxkit.boundary.crossing import Crossing, budget
 from ctxkit.flushing import nudge
 from ctxkit.flushing.engine import nothing_pending
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task
-    from collections.abc import Callable
+    from collections.abc import Awaitable
 
     from ctxkit.boundary._asgi_types import ASGIApp, Message, Receive, Scope, Send
+    from ctxkit.flushing import FlushReport
 
 #: The longest that an application may go on after it completed its response, in seconds.
 SETTLE_LIMIT: Final = 10.0
@@ -28,18 +31,33 @@ SETTLE_LIMIT: Final = 10.0
 _BY_REFERENCE: Final = frozenset(("http.response.pathsend", "http.response.zerocopysend"))
 
 
-async def cross_held(
-    crossing: Crossing, app: ASGIApp, scope: Scope, receive: Receive, send: Send
+async def cross_held(  # noqa: PLR0913, PLR0917 - ASGI's own three, and ours
+    crossing: Crossing,
+    app: ASGIApp,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    stamp: tuple[bytes, bytes] | None,
 ) -> None:
-    """Run ``app`` and let its response end only when its telemetry has landed."""
+    """Run ``app`` and let its response end only when its telemetry has landed.
+
+    Args:
+        crossing: The crossing.
+        app: The application.
+        scope: The connection's.
+        receive: The server's.
+        send: The server's.
+        stamp: The header field with the request's id; None for none.
+    """
     try:
         loop = get_running_loop()
     except RuntimeError:
+        send = send if stamp is None else stamping(send, stamp)
         await _cross_unheld(crossing, app, scope, receive, send)
         return
-    held = _Held(crossing, scope, receive, send, loop)
+    held = _Held(crossing, scope, receive, send, stamp, loop)
     try:
-        await drive(crossing, app, scope, held.receive, held.send, held.step)
+        await drive(crossing, app, scope, held.receive, held.send, held)
     except GeneratorExit:
         # Closed from outside, by a loop that ends: awaiting is not possible any more.
         crossing.finish("dropped")
@@ -65,44 +83,54 @@ class _Held:
     """Stand between an application and its server."""
 
     __slots__ = (
-        "_completion",
         "_crossing",
         "_ending",
         "_events",
         "_late",
+        "_left",
         "_loop",
         "_receive",
         "_released",
-        "_run",
         "_scope",
         "_send",
-        "_stepping",
+        "_stamp",
+        "_start",
+        "_task",
+        "_tells",
         "_timer",
         "_trailers",
+        "watching",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - made in one place, once per request
         self,
         crossing: Crossing,
         scope: Scope,
         receive: Receive,
         send: Send,
+        stamp: tuple[bytes, bytes] | None,
         loop: AbstractEventLoop,
     ) -> None:
         self._crossing = crossing
-        self._run = crossing.context.run
+        self._stamp = stamp
+        self._task = current_task(loop)
         self._scope = scope
         self._receive = receive
         self._send = send
         self._loop = loop
-        self._completion: Completion | None = None
+        # Content still to come until the client is satisfied; None: only the end tells.
+        self._left: int | None = None
         self._trailers = False
         # From the event on that completes the response for the client.
         self._events: list[Message] | None = None
         self._released = False
+        # The start of a response that may be complete with the next event.
+        self._start: Message | None = None
+        self._tells = crossing.options.server_timing
         # Of the application's last event, which may be later; made when it is asked for.
         self._ending: Ending | bool = False
-        self._stepping = False
+        # Whether the application may go on although its response is complete.
+        self.watching = False
         self._timer: Any = None
         self._late: Task[None] | None = None
         extensions = scope.get("extensions")
@@ -111,47 +139,66 @@ class _Held:
                 name: extensions[name] for name in extensions if name not in _BY_REFERENCE
             }
 
-    def step(self, step: Callable[[Any], Any], argument: Any) -> Any:
-        """Run one step of the application, and mind that it goes on after its response."""
-        self._stepping = True
-        try:
-            awaited = self._run(step, argument)
-        finally:
-            self._stepping = False
-        # Most return in the step in which they complete it, and a timer costs more than all
-        # else here.
-        if self._events is not None and self._timer is None and not self._released:
-            self._set_timer()
-        return awaited
+    def suspended(self) -> None:
+        """Mind that the application goes on after its response. See :func:`drive`."""
+        self.watching = False
+        limit = max(0.0, budget(SETTLE_LIMIT, self._crossing.deadline))
+        # A cancelled timer stays with the loop until its time: not with our context.
+        self._timer = self._loop.call_later(limit, self._overdue, context=Context())
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """Pass on what does not complete the response; hold that and what follows."""
         kind = message["type"]
         completes = False
         if kind == "http.response.body":
             ends = not (message.get("more_body") or self._trailers)
-            if self._completion is not None:
-                completes = self._completion.at_part(len(message.get("body") or b""))
-        elif kind == "http.response.start":
-            # They may be an iterator (Sanic's are), and are looked at here before they leave.
-            message = {**message, "headers": list(message.get("headers") or ())}
-            ends, completes = False, self._starts(message)
+            left = self._left
+            if left is not None:
+                # Completion.at_part(), spelled out, as this ends every request.
+                self._left = left = left - len(message.get("body") or b"")
+                completes = left <= 0
+        elif kind in WITH_HEADERS:
+            message = self._stamped(message)
+            ends, completes = False, kind == "http.response.start" and self._starts(message)
         else:
             ends = self._ends(kind, message)
-        events = self._events
-        if events is None:
-            if self._released or not (completes or ends):
-                await self._send(message)
-                nudge()
-                return
-            self._events = events = []
-            if not self._stepping:
-                self._set_timer()
-        events.append(message)
+        if self._events is not None:
+            self._events.append(message)
+        elif (completes or ends) and not self._released:
+            self._hold(message)
+        else:
+            nudge()
+            return self._pass(message)
         if ends:
-            if isinstance(self._ending, Ending):
-                self._ending.reach()
-            self._ending = True
+            self._end()
+        return _sent()
+
+    def _pass(self, message: Message) -> Awaitable[None]:
+        """Let an event go that does not complete the response."""
+        start, self._start = self._start, None
+        if start is not None:
+            return _both(self._send, start, message)
+        if self._tells and self._left and message["type"] == "http.response.start":
+            # For a moment: what follows may complete it, and then this can still be amended.
+            self._start = message
+            return _sent()
+        return self._send(message)
+
+    def _hold(self, message: Message) -> None:
+        """Keep an event back, and all that come after it."""
+        start, self._start = self._start, None
+        self._events = [message] if start is None else [start, message]
+        # Most applications return in the step in which they complete their response, and a
+        # timer costs more than all else here.
+        self.watching = True
+        if current_task(self._loop) is not self._task:
+            self.suspended()
+
+    def _end(self) -> None:
+        """Note that the application has sent its last event."""
+        if isinstance(self._ending, Ending):
+            self._ending.reach()
+        self._ending = True
 
     async def receive(self) -> Message:
         """Return the server's next event, or at once that there is none after the end.
@@ -170,37 +217,50 @@ class _Held:
 
     async def settle(self, reason: str) -> None:
         """Flush, then send what was held. The application has returned or raised."""
+        self.watching = False
         if self._timer is not None:
             self._timer.cancel()
         interruption = None
         if self._late is not None:
             interruption = await finished(self._late)
         # finish_shielded(), spelled out: this ends every request.
-        if self._crossing.leave() and not nothing_pending():
-            allowed, request_id = self._crossing.budget(reason), self._crossing.request_id
-            interruption = await flush_shielded(allowed, reason, request_id) or interruption
-        if reason == "response":
+        if self._crossing.count_out() and not nothing_pending():
+            interruption = await self._flush(reason) or interruption
+        try:
             await self._release()
-            if interruption is not None:
-                raise interruption
-        else:
-            with suppress(Exception):  # the application's own error is on its way out
-                await self._release()
+        except Exception:
+            if reason == "response":
+                raise
+            # Otherwise the application's own error is on its way out.
+        if interruption is not None and reason == "response":
+            raise interruption
+
+    async def _flush(self, reason: str) -> CancelledError | None:
+        """Have what was recorded land; return what interrupted the waiting."""
+        crossing = self._crossing
+        heard = self._amend if self._tells else None
+        return await flush_shielded(crossing.budget(reason), reason, crossing.request_id, heard)
+
+    def _amend(self, report: FlushReport) -> None:
+        """Tell of the flush in a header section that has not left yet."""
+        field = server_timing(report)
+        for event in self._events or ():
+            if field and event["type"] == "http.response.start":
+                event["headers"].append((b"server-timing", field.encode()))
 
     async def _release(self) -> None:
         """Send what was held, in order, and hold nothing from now on."""
         events = self._events
+        if self._start is not None:
+            events, self._start = [self._start], None
         if events is not None:
-            with suppress(OSError):  # the client has gone, and who would be told has returned
+            try:
                 while events:
                     await self._send(events.pop(0))
+            except OSError:
+                pass  # the client has gone, and who would be told has returned
         self._events = None
         self._released = True
-
-    def _set_timer(self) -> None:
-        limit = max(0.0, budget(SETTLE_LIMIT, self._crossing.deadline))
-        # A cancelled timer stays with the loop until its time: not with our context.
-        self._timer = self._loop.call_later(limit, self._overdue, context=Context())
 
     def _overdue(self) -> None:
         self._late = self._loop.create_task(self._give_up())
@@ -209,18 +269,26 @@ class _Held:
         """Let the response go although the application has not returned."""
         # Its application may go on for days, and meanwhile no other response would be the last.
         if self._crossing.count_out():
-            allowed, request_id = self._crossing.budget("overdue"), self._crossing.request_id
-            await flush_shielded(allowed, "overdue", request_id)
+            await self._flush("overdue")
         with suppress(Exception):  # nobody awaits this task for its errors
             await self._release()
 
     def _starts(self, message: Message) -> bool:
-        """Return whether the headers in ``message`` let the client stop reading."""
+        """Return whether the header section in ``message`` lets the client stop reading."""
         self._trailers = bool(message.get("trailers"))
-        self._completion = Completion()
-        return self._completion.at_headers(
-            self._scope["method"], message["status"], message["headers"], b"content-length"
-        )
+        if has_no_content(self._scope["method"], message["status"]):
+            self._left = 0
+        else:
+            self._left = announced_length(message["headers"], b"content-length")
+        return self._left == 0
+
+    def _stamped(self, message: Message) -> Message:
+        """Return a copy of ``message``, with the id of the request."""
+        # The headers may be an iterator (Sanic's are), and are looked at before they leave.
+        headers: list[tuple[bytes, bytes]] = list(message.get("headers") or ())
+        if self._stamp is not None:
+            add_stamp(headers, self._stamp)
+        return {**message, "headers": headers}
 
     def _ends(self, kind: str, message: Message) -> bool:
         """Return whether ASGI allows no event after ``message``, which is no body."""
@@ -233,3 +301,12 @@ class _Held:
         if kind == "websocket.http.response.body":
             return not message.get("more_body")
         return bool(kind == "websocket.close")
+
+
+async def _both(send: Send, first: Message, second: Message) -> None:
+    await send(first)
+    await send(second)
+
+
+async def _sent() -> None:
+    """Stand for what the server would do: nothing yet."""

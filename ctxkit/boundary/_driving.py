@@ -9,10 +9,18 @@ from ctxkit.boundary.crossing import CLOSED
 from ctxkit.context._current import CURRENT
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import Awaitable, Generator
+    from typing import Protocol
 
     from ctxkit.boundary._asgi_types import ASGIApp, Receive, Scope, Send
     from ctxkit.boundary.crossing import Crossing
+
+    class Watch(Protocol):
+        """Wants to hear that an application is suspended, while :attr:`watching`."""
+
+        watching: bool
+
+        def suspended(self) -> None: ...
 
 
 @coroutine
@@ -22,7 +30,7 @@ def drive(  # noqa: PLR0913, PLR0917 - ASGI's own three, and ours
     scope: Scope,
     receive: Receive,
     send: Send,
-    step_in: Callable[..., Any] | None = None,
+    watch: Watch | None = None,
 ) -> Generator[Any, Any, None]:
     """Run ``app`` in the crossing's context, and leave nothing of the request in that.
 
@@ -35,10 +43,9 @@ def drive(  # noqa: PLR0913, PLR0917 - ASGI's own three, and ours
         scope: The application's argument.
         receive: The application's argument.
         send: The application's argument.
-        step_in: Stands in for the context's ``run`` at each step; None for that itself.
+        watch: Who wants to hear that the application is suspended; None for nobody.
     """
     run = crossing.context.run
-    step_in = step_in or run
     step: Any
     argument: Any
     try:
@@ -48,9 +55,11 @@ def drive(  # noqa: PLR0913, PLR0917 - ASGI's own three, and ours
         step, argument = inner.send, None
         while True:
             try:
-                awaited = step_in(step, argument)
+                awaited = run(step, argument)
             except StopIteration:
                 return
+            if watch is not None and watch.watching:
+                watch.suspended()
             try:
                 step, argument = inner.send, (yield awaited)
             except BaseException as error:  # noqa: BLE001 - goes on into the application

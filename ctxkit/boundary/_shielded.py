@@ -6,12 +6,12 @@ from asyncio import CancelledError, get_running_loop, wait
 from typing import TYPE_CHECKING, Any
 
 from ctxkit.flushing import aflush, flush
-from ctxkit.flushing.engine import nothing_pending
 
 if TYPE_CHECKING:
     from asyncio import Task
+    from collections.abc import Callable
 
-    from ctxkit.boundary.crossing import Crossing
+    from ctxkit.flushing import FlushReport
 
 
 def asyncio_runs() -> bool:
@@ -39,29 +39,33 @@ async def finished(task: Task[Any]) -> CancelledError | None:
 
 
 async def flush_shielded(
-    budget: float, reason: str, request_id: str | None = None
+    budget: float,
+    reason: str,
+    request_id: str | None = None,
+    heard: Callable[[FlushReport], object] | None = None,
 ) -> CancelledError | None:
     """Flush once, to the end, however often the waiting is cancelled.
 
     Cancelled code must be able to flush, and anyio cancels again at each await. The budget
     bounds what that takes. Outside of asyncio this blocks.
 
-    Returns:
-        What interrupted the waiting, for the caller to raise when it is done.
-    """
-    if not asyncio_runs():
-        flush(budget, reason=reason, request_id=request_id)
-        return None
-    flushing = aflush(budget, reason=reason, request_id=request_id)
-    return await finished(get_running_loop().create_task(flushing))
-
-
-async def finish_shielded(crossing: Crossing, reason: str) -> CancelledError | None:
-    """Do what :meth:`Crossing.finish` does, without blocking the loop.
+    Args:
+        budget: The most seconds to wait.
+        reason: What the report calls the occasion.
+        request_id: What it calls the request.
+        heard: Told of the report; None where nobody wants it.
 
     Returns:
         What interrupted the waiting, for the caller to raise when it is done.
     """
-    if not crossing.leave() or nothing_pending():
-        return None
-    return await flush_shielded(crossing.budget(reason), reason, crossing.request_id)
+    interruption = None
+    if asyncio_runs():
+        flushing = aflush(budget, reason=reason, request_id=request_id)
+        task = get_running_loop().create_task(flushing)
+        interruption = await finished(task)
+        report = task.result()
+    else:
+        report = flush(budget, reason=reason, request_id=request_id)
+    if heard is not None:
+        heard(report)
+    return interruption

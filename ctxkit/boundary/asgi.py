@@ -7,6 +7,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING
 
 from ctxkit.boundary._driving import drive
+from ctxkit.boundary._stamping import stamping
 from ctxkit.boundary.crossing import CROSSING, Crossing, lay_over
 from ctxkit.boundary.options import BoundaryOptions
 from ctxkit.flushing import aflush
@@ -17,10 +18,6 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from ctxkit.boundary._asgi_types import ASGIApp, Message, Receive, Scope, Send
-
-_WITH_HEADERS = frozenset(
-    ("http.response.start", "websocket.accept", "websocket.http.response.start")
-)
 
 
 class ASGIMiddleware:
@@ -50,6 +47,10 @@ class ASGIMiddleware:
             :func:`ctxkit.extract`. Only where nobody but your own services can call.
         report_leaks: Whether to log what still holds a request some time after its end, for
             development and staging; None reads ``CTXKIT_REPORT_LEAKS``, else no.
+        server_timing: Whether to tell in a ``Server-Timing`` header how long each sink held
+            the response. Only where the headers have not left before: on a response
+            that is complete with its headers, or with a first body that fills the
+            ``Content-Length``, whose headers wait for it.
 
     Raises:
         ConfigurationError: A value cannot be used.
@@ -68,6 +69,7 @@ class ASGIMiddleware:
         trust_request_id: bool = True,
         trust_context: bool = False,
         report_leaks: bool | None = None,
+        server_timing: bool = False,
     ) -> None:
         self.app = app
         self.options: BoundaryOptions = BoundaryOptions.resolve(
@@ -77,6 +79,7 @@ class ASGIMiddleware:
             trust_request_id=trust_request_id,
             trust_context=trust_context,
             report_leaks=report_leaks,
+            server_timing=server_timing,
         )
         self._baseline = copy_context()
 
@@ -128,32 +131,14 @@ def cross_asgi(  # noqa: PLR0913, PLR0917 - ASGI's own three, and ours
                 inbound = str(value, "latin-1")
                 break
     crossing = scope[CROSSING] = Crossing(scope, options, known, inbound, values, baseline)
-    if wire_name:
-        send = _stamping(send, wire_name, crossing.request_id.encode())
+    stamp = (wire_name, crossing.request_id.encode()) if wire_name else None
     if not options.holds:
+        if stamp is not None:
+            send = stamping(send, stamp)
         return drive(crossing, app, scope, receive, send)
     from ctxkit.boundary._asgi_held import cross_held  # noqa: PLC0415 - brings asyncio
 
-    return cross_held(crossing, app, scope, receive, send)
-
-
-def _stamping(send: Send, name: bytes, value: bytes) -> Send:
-    """Return ``send`` with the request's id added to the headers of the response."""
-
-    def stamped(message: Message) -> Awaitable[None]:
-        if message["type"] in _WITH_HEADERS:
-            headers: list[tuple[bytes, bytes]] = list(message.get("headers") or ())
-            for field, _ in headers:
-                if field.lower() == name:
-                    break
-            else:
-                headers.append((name, value))
-            # A copy: the application may use its message again, for another request. And
-            # its headers may be an iterator, which is used up now.
-            message = {**message, "headers": headers}
-        return send(message)
-
-    return stamped
+    return cross_held(crossing, app, scope, receive, send, stamp)
 
 
 def _draining(send: Send) -> Send:

@@ -31,12 +31,14 @@ def announced_length(headers: Iterable[tuple[AnyStr, AnyStr]], name: AnyStr) -> 
         headers: Names and values, all str or all bytes; names in any case.
         name: ``content-length`` in the type of ``headers``.
     """
-    lengths = [
-        int(value)
-        for field, value in headers
-        if field.lower() == name and value.isascii() and value.isdigit()
-    ]
-    return min(lengths) if lengths else None
+    shortest = None
+    size = len(name)
+    for field, value in headers:
+        # The length first: it tells most fields apart, and every response comes here.
+        if len(field) == size and field.lower() == name and value.isascii() and value.isdigit():
+            length = int(value)
+            shortest = length if shortest is None else min(length, shortest)
+    return shortest
 
 
 class Completion:

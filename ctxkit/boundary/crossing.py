@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ctxkit.boundary.options import BoundaryOptions
+    from ctxkit.flushing import FlushReport
 
 #: Where an environ or a scope keeps its crossing, for boundaries further in.
 CROSSING: Final = "ctxkit.crossing"
@@ -173,21 +174,25 @@ class Crossing:
         allowed = budget(self.options.timeout, self.deadline)
         return min(allowed, ABANDONED_TIMEOUT) if reason in ABANDONED else allowed
 
-    def finish(self, reason: str) -> None:
+    def finish(self, reason: str) -> FlushReport | None:
         """Note that the application is done, and have its telemetry land if it must now.
 
-        The last step of every crossing; its twin is
-        :func:`ctxkit.boundary._shielded.finish_shielded`.
+        The last step of every crossing; its twin for coroutines is ``settle()`` in
+        :mod:`ctxkit.boundary._asgi_held`.
 
         Args:
             reason: How it ended: "response", "exception", "disconnect" or "dropped". Who
                 drops a response, the garbage collector even, must not wait.
+
+        Returns:
+            What came of it; None if there was nothing to do.
         """
         # leave(), spelled out: this ends every request.
         self.close()
         if (self.count_out() if self._counted else self.options.holds) and not nothing_pending():
             budget = 0 if reason == "dropped" else self.budget(reason)
-            flush(budget, reason=reason, request_id=self.request_id)
+            return flush(budget, reason=reason, request_id=self.request_id)
+        return None
 
 
 def budget(timeout: float | None, deadline: Deadline | None) -> float:

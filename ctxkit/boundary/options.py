@@ -52,6 +52,7 @@ class BoundaryOptions:
         trust_request_id: Whether a well-formed inbound id is taken over.
         trust_context: Whether the context that the caller sent is taken in.
         report_leaks: Whether it is reported what still holds a request that is over.
+        server_timing: Whether a response tells how long it was held, where it still can.
     """
 
     __slots__ = (
@@ -62,6 +63,7 @@ class BoundaryOptions:
         "mode",
         "report_leaks",
         "request_id_header",
+        "server_timing",
         "time_limit",
         "timeout",
         "trust_context",
@@ -75,6 +77,7 @@ class BoundaryOptions:
     trust_request_id: bool
     trust_context: bool
     report_leaks: bool
+    server_timing: bool
     #: Whether any response is held, and whether only the one that leaves none in flight.
     holds: bool
     counts: bool
@@ -95,6 +98,7 @@ class BoundaryOptions:
         trust_request_id: bool = True,
         trust_context: bool = False,
         report_leaks: bool = False,
+        server_timing: bool = False,
         time_limit: float | None = None,
     ) -> None:
         header = request_id_header or ""
@@ -105,6 +109,7 @@ class BoundaryOptions:
             ("trust_request_id", trust_request_id),
             ("trust_context", trust_context),
             ("report_leaks", report_leaks),
+            ("server_timing", server_timing),
             ("time_limit", time_limit),
             ("holds", mode is not FlushMode.NEVER),
             ("counts", mode is FlushMode.IDLE),
@@ -119,7 +124,8 @@ class BoundaryOptions:
 
     def __repr__(self) -> str:
         trusted = ("trust_request_id", "trust_context")
-        chosen = ("mode", "timeout", "request_id_header", *trusted, "report_leaks")
+        told = ("report_leaks", "server_timing")
+        chosen = ("mode", "timeout", "request_id_header", *trusted, *told)
         return f"BoundaryOptions({', '.join(f'{n}={getattr(self, n)!r}' for n in chosen)})"
 
     @classmethod
@@ -132,6 +138,7 @@ class BoundaryOptions:
         trust_request_id: bool = True,
         trust_context: bool = False,
         report_leaks: bool | None = None,
+        server_timing: bool = False,
         environ: Mapping[str, str] | None = None,
     ) -> BoundaryOptions:
         """Check what was given and fill in the rest from the environment.
@@ -145,6 +152,7 @@ class BoundaryOptions:
             trust_context: Whether the context that the caller sent is taken in.
             report_leaks: Whether it is reported what still holds a request that is over;
                 None reads ``CTXKIT_REPORT_LEAKS``, and without it means no.
+            server_timing: Whether a response tells how long it was held, where it still can.
             environ: Read instead of :data:`os.environ`.
 
         Raises:
@@ -157,10 +165,11 @@ class BoundaryOptions:
                 f"must be the name of an HTTP header, not {request_id_header!r}",
                 'Write it like "X-Request-ID", or None to switch it off.',
             )
-        if not isinstance(cast("object", trust_context), bool):
-            raise ConfigurationError(
-                "trust_context", f"must be a bool, not {trust_context!r}", "Write True or False."
-            )
+        for switch, on in (("trust_context", trust_context), ("server_timing", server_timing)):
+            if not isinstance(cast("object", on), bool):
+                raise ConfigurationError(
+                    switch, f"must be a bool, not {on!r}", "Write True or False."
+                )
         return cls(
             _chosen_mode(mode, environ),
             _chosen_timeout(timeout, environ),
@@ -168,6 +177,7 @@ class BoundaryOptions:
             trust_request_id=bool(trust_request_id),
             trust_context=trust_context,
             report_leaks=_chosen_report(report_leaks, environ),
+            server_timing=server_timing,
             time_limit=remaining_on_cloud_run(0.0, environ),
         )
 

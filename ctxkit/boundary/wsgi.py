@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Final, final
 
+from ctxkit.boundary._server_timing import NAME, server_timing
 from ctxkit.boundary._wsgi_file import as_sent
 from ctxkit.boundary._wsgi_passed import cross_passed
 from ctxkit.boundary.completion import Completion
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from ctxkit.context.stepping import SteppedIterator
+    from ctxkit.flushing import FlushReport
 
     Headers = list[tuple[str, str]]
     Write = Callable[[bytes], object]
@@ -54,6 +56,10 @@ class WSGIMiddleware:
             :func:`ctxkit.extract`. Only where nobody but your own services can call.
         report_leaks: Whether to log what still holds a request some time after its end, for
             development and staging; None reads ``CTXKIT_REPORT_LEAKS``, else no.
+        server_timing: Whether to tell in a ``Server-Timing`` header how long each sink held
+            the response. Only where the headers have not left before: on a response
+            whose body is a list or a tuple, that is complete with its headers, or with a
+            first chunk that fills the ``Content-Length``.
 
     Raises:
         ConfigurationError: A value cannot be used.
@@ -69,6 +75,7 @@ class WSGIMiddleware:
         trust_request_id: bool = True,
         trust_context: bool = False,
         report_leaks: bool | None = None,
+        server_timing: bool = False,
     ) -> None:
         self.app = app
         self.options: BoundaryOptions = BoundaryOptions.resolve(
@@ -78,6 +85,7 @@ class WSGIMiddleware:
             trust_request_id=trust_request_id,
             trust_context=trust_context,
             report_leaks=report_leaks,
+            server_timing=server_timing,
         )
         self._baseline = copy_context()
 
@@ -145,6 +153,7 @@ class _Response:
         "_body",
         "_completion",
         "_crossing",
+        "_deferred",
         "_environ",
         "_error",
         "_held",
@@ -164,6 +173,8 @@ class _Response:
         # What the application said of its content, until that is asked for.
         self._announced: tuple[str, Headers] | None = None
         self._completion: Completion | None = None
+        # What the server is to be told, once it is known how long the flush took.
+        self._deferred: tuple[str, Headers] | None = None
         # The server's own.
         self._write: Write | None = None
         # The content that completes the response, once there is some.
@@ -186,6 +197,10 @@ class _Response:
             else:
                 headers = [*headers, (name, crossing.request_id)]
         self._announced = status, headers
+        if crossing.options.server_timing and self._write is None:
+            # A server must be told once, so with all that is to be told.
+            self._deferred = status, list(headers)
+            return self._count
         if exc_info is None:
             self._write = self._start_response(status, headers)
         else:
@@ -195,11 +210,23 @@ class _Response:
                 exc_info = None  # PEP 3333: or it is a circular reference
         return self._count
 
+    def _start(self, report: FlushReport | None = None) -> None:
+        """Start the response now, if that was put off."""
+        deferred, self._deferred = self._deferred, None
+        if deferred is not None:
+            status, headers = deferred
+            field = "" if report is None else server_timing(report)
+            if field:
+                headers.append((NAME, field))
+            self._write = self._start_response(status, headers)
+
     def _count(self, data: bytes) -> None:
         """Be the ``write()`` that the application gets."""
         if self._completes(len(data)):
             self._whole = self._whole or data
-        elif self._write is not None:
+            return
+        self._start()
+        if self._write is not None:
             self._write(data)
 
     def _completes(self, size: int) -> bool:
@@ -251,6 +278,7 @@ class _Response:
                 return self._whole  # written in that last step
             raise
         if not self._completes(len(chunk)):
+            self._start()
             nudge()
             return chunk
         self._hold(body, self._whole or chunk)
@@ -277,7 +305,7 @@ class _Response:
                 body.close()
             except BaseException as error:  # noqa: BLE001 - raised by close(), where servers expect it
                 self._error = self._error or error
-        self._crossing.finish(reason)
+        self._start(self._crossing.finish(reason))
 
     def _hold(self, body: Iterator[bytes], chunk: bytes) -> None:
         """Settle before ``chunk``, which completes the response and is then to be fetched.

@@ -75,6 +75,13 @@ SETTINGS = (
         "the environment.",
     ),
     Setting(
+        "SERVER_TIMING",
+        "server_timing",
+        "False",
+        "Whether to tell in a `Server-Timing` header how long each sink held the response, where "
+        "the headers have not left before.",
+    ),
+    Setting(
         "ADOPT",
         None,
         "[]",
@@ -95,7 +102,9 @@ SETTINGS = (
 
 _ADOPT_FIX = 'Write it like ["package.module.name"].'
 _KEYS = {setting.key: setting for setting in SETTINGS}
-_SWITCHES = frozenset(("INSTALL", "TRUST_REQUEST_ID", "TRUST_CONTEXT", "REPORT_LEAKS"))
+_SWITCHES = frozenset(
+    ("INSTALL", "TRUST_REQUEST_ID", "TRUST_CONTEXT", "REPORT_LEAKS", "SERVER_TIMING")
+)
 _options: BoundaryOptions | None = None
 
 

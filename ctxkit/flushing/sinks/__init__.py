@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ctxkit.flushing.sinks import opentelemetry, sentry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ctxkit.flushing.protocol import Sink
 
 #: What the sinks of :func:`discover` are called.
@@ -52,10 +53,7 @@ class Evidence(NamedTuple):
                     return False
         except AttributeError:
             return False
-        for name in self.absent:
-            if name in sys.modules:
-                return False
-        return True
+        return not self.absent or sys.modules.keys().isdisjoint(self.absent)
 
 
 def evidence() -> Evidence:

@@ -267,6 +267,7 @@ def test_receive_that_is_cancelled_cancels_what_the_servers_waits_for() -> None:
     async def main() -> None:
         exchange = Exchange()
         await ctxkit.ASGIMiddleware(app, mode="always")(exchange.scope, receive, exchange.send)
+        await asyncio.wait(waited, timeout=10)
         assert waited[0].cancelled()
 
     asyncio.run(main())
