@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from helpers.land import FakeSink, GatedSink
@@ -221,3 +221,41 @@ def test_push_that_breaks_is_logged_and_raises_nothing(
 
     assert "ctxkit.flush.push_failed" in caplog.text
     assert "broken engine" in caplog.text
+
+
+def test_streaming_responses_nudge_between_their_parts(clock: Clock, sink: GatedSink) -> None:
+    from helpers.wsgi import Exchange  # noqa: PLC0415 - used here alone
+
+    import ctxkit  # noqa: PLC0415 - as above
+
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        yield b"first"
+        clock.now += _nudging.INTERVAL
+        yield b"second"
+        assert sink.entered.acquire(timeout=10), "not pushed while the body streams"
+        sink.gate.release(9)
+
+    exchange = Exchange()(ctxkit.WSGIMiddleware(app, mode="always"))
+
+    assert exchange.body == b"firstsecond"
+
+
+def test_asgi_events_nudge_between_them(clock: Clock, sink: GatedSink) -> None:
+    import asyncio  # noqa: PLC0415 - used here alone
+
+    from helpers.asgi import Exchange, body, start  # noqa: PLC0415 - as above
+
+    import ctxkit  # noqa: PLC0415 - as above
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(start())
+        clock.now += _nudging.INTERVAL
+        await send(body(b"first", more=True))
+        assert await asyncio.to_thread(sink.entered.acquire, timeout=10)
+        sink.gate.release(9)
+        await send(body(b"second"))
+
+    exchange = asyncio.run(Exchange()(ctxkit.ASGIMiddleware(app, mode="always")))
+
+    assert exchange.body == b"firstsecond"
