@@ -30,8 +30,10 @@ GROUPS = (
     "carriers_django",
     "carriers_sdks",
     "flushing",
+    "together",
 )
 CTXKIT_ASGI, CTXKIT_DJANGO = "ctxkit.ASGIMiddleware", "ctxkit.django.ContextMiddleware"
+TOGETHER = "16 requests end together, a round trip takes 50 ms"
 HEADS = {
     "seconds": "µs",
     "added": "added µs",
@@ -50,6 +52,8 @@ PROMISES = (
     ),
     ("Django, WSGI", CTXKIT_DJANGO, "ratio", 0.5),
     ("Django, ASGI", CTXKIT_DJANGO, "ratio", 0.5),
+    (TOGETHER, "a sink that takes 8 at once", "ratio", 1.7),
+    (TOGETHER, "a sink that takes 1 at once", "ratio", 2.3),
     ("Import, bare interpreter", "import ctxkit", "modules", 15),
     ("with-block", "with bind()", "ratio", 5.0),
     ("submit(noop).result()", "ctxkit", "ratio", 1.3),
