@@ -278,7 +278,8 @@ class _Response:
                 return self._whole  # written in that last step
             raise
         if not self._completes(len(chunk)):
-            self._start()
+            if self._deferred is not None:
+                self._start()
             nudge()
             return chunk
         self._hold(body, self._whole or chunk)
@@ -305,7 +306,9 @@ class _Response:
                 body.close()
             except BaseException as error:  # noqa: BLE001 - raised by close(), where servers expect it
                 self._error = self._error or error
-        self._start(self._crossing.finish(reason))
+        report = self._crossing.finish(reason)
+        if self._deferred is not None:
+            self._start(report)
 
     def _hold(self, body: Iterator[bytes], chunk: bytes) -> None:
         """Settle before ``chunk``, which completes the response and is then to be fetched.

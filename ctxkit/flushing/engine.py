@@ -86,7 +86,8 @@ class Engine:
         """Whether no sink has anything pending; quick, for the end of every request."""
         known = self._evidence
         try:
-            for lane in self._lanes if known is not None and known.holds() else self.lanes():
+            lanes = self._lanes if known is not None and known.holds() else self.lanes()
+            for lane in lanes:
                 if lane.stirred or lane.ask() != 0:
                     return False
         except Exception:  # noqa: BLE001 - which sink that was is found out by asking again
