@@ -157,28 +157,33 @@ class _Held:
                 # Completion.at_part(), spelled out, as this ends every request.
                 self._left = left = left - len(message.get("body") or b"")
                 completes = left <= 0
+        elif kind == "http.response.start":
+            message, ends = self._begun(message), False
+            completes = self._left == 0
         elif kind in WITH_HEADERS:
-            message = self._stamped(message)
-            ends, completes = False, kind == "http.response.start" and self._starts(message)
+            message, ends = self._stamped(message), False
         else:
             ends = self._ends(kind, message)
         if self._events is not None:
             self._events.append(message)
         elif (completes or ends) and not self._released:
             self._hold(message)
+        elif self._tells:
+            return self._pass(message)
         else:
             nudge()
-            return self._pass(message)
+            return self._send(message)
         if ends:
             self._end()
         return _sent()
 
     def _pass(self, message: Message) -> Awaitable[None]:
-        """Let an event go that does not complete the response."""
+        """Let an event go that does not complete the response, which might tell of its flush."""
+        nudge()
         start, self._start = self._start, None
         if start is not None:
             return _both(self._send, start, message)
-        if self._tells and self._left and message["type"] == "http.response.start":
+        if self._left and message["type"] == "http.response.start":
             # For a moment: what follows may complete it, and then this can still be amended.
             self._start = message
             return _sent()
@@ -273,18 +278,21 @@ class _Held:
         with suppress(Exception):  # nobody awaits this task for its errors
             await self._release()
 
-    def _starts(self, message: Message) -> bool:
-        """Return whether the header section in ``message`` lets the client stop reading."""
+    def _begun(self, message: Message) -> Message:
+        """Note what the header section announces; return a copy with the id of the request."""
         self._trailers = bool(message.get("trailers"))
+        # They may be an iterator (Sanic's are), and are looked at before they leave.
+        headers: list[tuple[bytes, bytes]] = list(message.get("headers") or ())
         if has_no_content(self._scope["method"], message["status"]):
             self._left = 0
         else:
-            self._left = announced_length(message["headers"], b"content-length")
-        return self._left == 0
+            self._left = announced_length(headers, b"content-length")
+        if self._stamp is not None:
+            add_stamp(headers, self._stamp)
+        return {**message, "headers": headers}
 
     def _stamped(self, message: Message) -> Message:
         """Return a copy of ``message``, with the id of the request."""
-        # The headers may be an iterator (Sanic's are), and are looked at before they leave.
         headers: list[tuple[bytes, bytes]] = list(message.get("headers") or ())
         if self._stamp is not None:
             add_stamp(headers, self._stamp)
