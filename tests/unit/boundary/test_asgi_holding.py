@@ -391,6 +391,24 @@ def test_application_that_does_not_return_is_waited_for_only_so_long(
     assert timeline == ["start", "flush", b"ab", "end", "over", "flush"]
 
 
+def test_response_sent_by_a_task_of_the_application_is_held_only_so_long(
+    sink: RecordingSink, timeline: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_asgi_held, "SETTLE_LIMIT", 0.01)
+
+    async def app(_: object, __: object, send: Any) -> None:
+        async def respond() -> None:
+            await asyncio.sleep(0)
+            await send(start())
+            await send(body(b"ab"))
+            await until(lambda: "end" in timeline)
+
+        await asyncio.create_task(respond())
+
+    crossed(timeline, app)
+    assert timeline == ["start", "flush", b"ab", "end", "flush"]
+
+
 def test_parts_sent_after_the_limit_follow_in_order(
     sink: RecordingSink, timeline: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:

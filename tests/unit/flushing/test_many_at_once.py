@@ -148,9 +148,11 @@ def test_flush_beside_a_pass_that_hangs_begins_no_other(
     sink.concurrency = 4  # type: ignore[attr-defined]
     assert flush(0.02).results[0].status == "timeout"
 
+    assert sink.entered.acquire(timeout=10)
+
     assert [flush(0.02).results[0].status for _ in range(5)] == ["in_flight"] * 5
 
-    assert len(sink.timeouts) == 1
+    assert not sink.entered.acquire(timeout=0.05)
     sink.gate.release(9)
     assert pool.submit(flush, 15).result().ok
 

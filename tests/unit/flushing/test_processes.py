@@ -213,6 +213,27 @@ forked.set()
     assert lines == ["otel.metrics ok"]
 
 
+def test_flush_finds_an_sdk_that_is_loaded_after_the_first_flush(backend: TelemetrySink) -> None:
+    pytest.importorskip("sentry_sdk")
+
+    lines = run(
+        """
+import sys
+from ctxkit.flushing import flush
+
+print(flush().results, flush().results)
+import sentry_sdk
+print(flush().results)
+sentry_sdk.init(dsn=sys.argv[1], default_integrations=False)
+sentry_sdk.capture_message("late")
+print(flush(10).results[0].status)
+""",
+        backend.dsn,
+    )
+
+    assert lines == ["() ()", "()", "ok"]
+
+
 EXITING = """
 import sys
 import opentelemetry.metrics, opentelemetry.trace, opentelemetry._logs, sentry_sdk
