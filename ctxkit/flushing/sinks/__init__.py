@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import sys
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ctxkit.flushing.sinks import opentelemetry, sentry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ctxkit.flushing.protocol import Sink
 
 #: What the sinks of :func:`discover` are called.
@@ -38,39 +35,34 @@ class Evidence(NamedTuple):
     """Tell what :func:`discover` went by; as long as it holds, that finds the same.
 
     Attributes:
-        found: How to look at something, at what, and what was seen.
+        found: Objects, names of their attributes, and what these were.
         absent: The modules that were not loaded.
     """
 
-    found: tuple[tuple[Callable[[Any], Any], Any, Any], ...]
+    found: tuple[tuple[object, str, object], ...]
     absent: tuple[str, ...]
 
     def holds(self) -> bool:
         """Whether nothing has changed; quick, for the end of every request."""
-        try:
-            for look, owner, value in self.found:
-                if look(owner) is not value:
-                    return False
-        except AttributeError:
-            return False
+        for owner, name, value in self.found:
+            if getattr(owner, name, None) is not value:
+                return False
         return not self.absent or sys.modules.keys().isdisjoint(self.absent)
 
 
 def evidence() -> Evidence:
     """Return what :func:`discover` goes by at this moment. Ask before it, not after."""
-    found: list[tuple[Callable[[Any], Any], Any, Any]] = []
+    found: list[tuple[object, str, object]] = []
     absent: list[str] = []
     for module_name, *path in (*opentelemetry.PATHS, sentry.PATH):
-        owner: Any = sys.modules.get(module_name)
+        owner: object = sys.modules.get(module_name)
         if owner is None:
             absent.append(module_name)
             continue
         for name in path:
-            look = attrgetter(name)
-            try:
-                value = look(owner)
-            except AttributeError:
-                value = None
-            found.append((look, owner, value))
+            value = getattr(owner, name, None)
+            found.append((owner, name, value))
+            if value is None:
+                break
             owner = value
     return Evidence(tuple(found), tuple(absent))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "sentry"
 #: Where the client and its transport are to be found.
-PATH: Final = ("sentry_sdk.scope", "_global_scope.client", "transport")
+PATH: Final = ("sentry_sdk.scope", "_global_scope", "client", "transport")
 
 _COMPONENTS = ("session_flusher", "log_batcher", "metrics_batcher", "span_batcher")
 # What the components above keep their items in, under the names of all supported versions.
