@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ctxkit.boundary import RequestIdFilter as RequestIdFilter
     from ctxkit.boundary import WSGIMiddleware as WSGIMiddleware
     from ctxkit.boundary import flush_before_return as flush_before_return
+    from ctxkit.boundary import invocation as invocation
     from ctxkit.context import Accessor as Accessor
     from ctxkit.context import Deadline as Deadline
     from ctxkit.context import Frame as Frame
@@ -78,6 +79,7 @@ else:
                 "RequestIdFilter",
                 "WSGIMiddleware",
                 "flush_before_return",
+                "invocation",
             ),
             "context": (
                 "Accessor",

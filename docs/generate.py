@@ -11,9 +11,10 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ctxkit.boundary.options import LEAKS_VARIABLE, MODE_VARIABLE, FlushMode
+from ctxkit.boundary.options import LEAKS_VARIABLE, LEFTOVERS_VARIABLE, MODE_VARIABLE, FlushMode
 from ctxkit.flushing.budget import DEFAULT_TIMEOUT, TIMEOUT_VARIABLE
 from ctxkit.lifecycle.hosts import _matches
+from ctxkit.lifecycle.leftovers import LeftoverPolicy
 from ctxkit.propagation import _own_header as own
 from ctxkit.propagation import _w3c
 
@@ -40,6 +41,8 @@ def _settings() -> str:
 
 def _variables() -> str:
     modes = ", ".join(f"`{mode}`" for mode in FlushMode)
+    elsewhere = f"Where no response is held, the default is `{LeftoverPolicy.IGNORE}`."
+    policies = ", ".join(f"`{policy}`" for policy in LeftoverPolicy)
     return _table(
         ("Variable", "Default", "What it does"),
         (
@@ -52,6 +55,11 @@ def _variables() -> str:
                 f"`{TIMEOUT_VARIABLE}`",
                 f"`{DEFAULT_TIMEOUT}`",
                 "The longest time, in seconds, that a flush holds its caller. `0` only starts it.",
+            ),
+            (
+                f"`{LEFTOVERS_VARIABLE}`",
+                f"`{LeftoverPolicy.WARN}`",
+                f"What becomes of work that is alive at the end: one of {policies}. {elsewhere}",
             ),
             (
                 f"`{LEAKS_VARIABLE}`",

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from ctxkit.boundary.crossing import CROSSING as CROSSING
     from ctxkit.boundary.crossing import Crossing as Crossing
     from ctxkit.boundary.decorators import flush_before_return as flush_before_return
+    from ctxkit.boundary.entering import Entry as Entry
+    from ctxkit.boundary.entering import invocation as invocation
+    from ctxkit.boundary.invocations import Invocation as Invocation
     from ctxkit.boundary.keys import CLIENT_REQUEST_ID as CLIENT_REQUEST_ID
     from ctxkit.boundary.keys import COLD_START as COLD_START
     from ctxkit.boundary.keys import METHOD as METHOD
@@ -34,6 +37,8 @@ else:
             "asgi": ("ASGIMiddleware", "cross_asgi"),
             "crossing": ("CROSSING", "Crossing"),
             "decorators": ("flush_before_return",),
+            "entering": ("Entry", "invocation"),
+            "invocations": ("Invocation",),
             "keys": (
                 "CLIENT_REQUEST_ID",
                 "COLD_START",

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any, Final, final
 from ctxkit.boundary._driving import drive
 from ctxkit.boundary._ending import Ending
 from ctxkit.boundary._server_timing import server_timing
-from ctxkit.boundary._shielded import finished, flush_shielded
+from ctxkit.boundary._shielded import finish_shielded, finished, flush_shielded
 from ctxkit.boundary._stamping import WITH_HEADERS, add_stamp, stamping
 from ctxkit.boundary.completion import announced_length, has_no_content
-from ctxkit.boundary.crossing import Crossing, budget
+from ctxkit.boundary.invocations import budget
 from ctxkit.flushing import nudge
 from ctxkit.flushing.engine import nothing_pending
+from ctxkit.lifecycle._survivors import may_have_survivors
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task
     from collections.abc import Awaitable
 
     from ctxkit.boundary._asgi_types import ASGIApp, Message, Receive, Scope, Send
+    from ctxkit.boundary.crossing import Crossing
     from ctxkit.flushing import FlushReport
 
 #: The longest that an application may go on after it completed its response, in seconds.
@@ -228,9 +230,17 @@ class _Held:
         interruption = None
         if self._late is not None:
             interruption = await finished(self._late)
-        # finish_shielded(), spelled out: this ends every request.
-        if self._crossing.count_out() and not nothing_pending():
-            interruption = await self._flush(reason) or interruption
+        crossing = self._crossing
+        if may_have_survivors(crossing):
+            heard = self._amend if self._tells else None
+            interruption = await finish_shielded(crossing, reason, heard) or interruption
+        else:
+            # The rest of it, spelled out: this ends every request.
+            try:
+                if crossing.count_out() and not nothing_pending():
+                    interruption = await self._flush(reason) or interruption
+            finally:
+                crossing.close()
         try:
             await self._release()
         except Exception:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import coroutine
 from typing import TYPE_CHECKING, Any
 
-from ctxkit.boundary.crossing import CLOSED
+from ctxkit.boundary.invocations import CLOSED
 from ctxkit.context._current import CURRENT
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ def drive(  # noqa: PLR0913, PLR0917 - ASGI's own three, and ours
     watch: Watch | None = None,
 ) -> Generator[Any, Any, None]:
     """Run ``app`` in the crossing's context, and leave nothing of the request in that.
+
+    Where nothing is to be settled or flushed this closes the crossing, too.
 
     :func:`ctxkit.context.stepping.run_coroutine_in` for one coroutine that never changes
     its thread, at half the price: this is the hot path of every request.
@@ -66,8 +68,9 @@ def drive(  # noqa: PLR0913, PLR0917 - ASGI's own three, and ours
                 step, argument = inner.throw, error
     finally:
         step = argument = None  # or an exception and this frame hold each other
-        crossing.close()
         run(CURRENT.set, CLOSED)
+        if not crossing.options.settles:
+            crossing.close()
 
 
 async def _await(awaitable: Awaitable[None]) -> None:

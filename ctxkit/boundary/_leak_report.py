@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import WeakKeyDictionary, ref
 
 from ctxkit.context._current import CURRENT
-from ctxkit.propagation._tracing import TRACING, Place
+from ctxkit.context._places import Place
+from ctxkit.propagation._tracing import TRACING
 from ctxkit.propagation.leaks import search
 
 if TYPE_CHECKING:

@@ -51,6 +51,10 @@ class ASGIMiddleware:
             the response. Only where the headers have not left before: on a response
             that is complete with its headers, or with a first body that fills the
             ``Content-Length``, whose headers wait for it.
+        leftovers: What becomes of tasks, threads, timers and jobs that a request has started
+            and that are alive at its end: ``"warn"``, ``"await"``, ``"cancel"`` or
+            ``"ignore"``; None reads ``CTXKIT_LEFTOVERS``, else warns where responses are
+            held, and ignores them elsewhere.
 
     Raises:
         ConfigurationError: A value cannot be used.
@@ -70,6 +74,7 @@ class ASGIMiddleware:
         trust_context: bool = False,
         report_leaks: bool | None = None,
         server_timing: bool = False,
+        leftovers: str | None = None,
     ) -> None:
         self.app = app
         self.options: BoundaryOptions = BoundaryOptions.resolve(
@@ -80,6 +85,7 @@ class ASGIMiddleware:
             trust_context=trust_context,
             report_leaks=report_leaks,
             server_timing=server_timing,
+            leftovers=leftovers,
         )
         self._baseline = copy_context()
 
@@ -132,7 +138,7 @@ def cross_asgi(  # noqa: PLR0913, PLR0917 - ASGI's own three, and ours
                 break
     crossing = scope[CROSSING] = Crossing(scope, options, known, inbound, values, baseline)
     stamp = (wire_name, crossing.request_id.encode()) if wire_name else None
-    if not options.holds:
+    if not options.settles:
         if stamp is not None:
             send = stamping(send, stamp)
         return drive(crossing, app, scope, receive, send)

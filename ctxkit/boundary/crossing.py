@@ -1,4 +1,4 @@
-"""What every boundary does with a request: open its frame, run it apart, settle, close."""
+"""The crossing of a request: how its frame is opened, and where it runs."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Final, final
 
 from ctxkit.boundary.holding import IN_FLIGHT
+from ctxkit.boundary.invocations import Invocation, get_ready
 from ctxkit.boundary.keys import REQUEST_ID
 from ctxkit.boundary.request_id import chosen_id
 from ctxkit.context import NO_FRAME, Deadline, Frame
 from ctxkit.context._current import CURRENT
-from ctxkit.flushing import flush, prepare
-from ctxkit.flushing.budget import affordable, default_timeout, remaining_in
-from ctxkit.flushing.engine import nothing_pending
-from ctxkit.lifecycle import begun, ended
+from ctxkit.flushing.budget import lambda_context_in, remaining_of
+from ctxkit.lifecycle import begun
 from ctxkit.propagation._tracing import TRACING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ctxkit.boundary.options import BoundaryOptions
-    from ctxkit.flushing import FlushReport
 
 #: Where an environ or a scope keeps its crossing, for boundaries further in.
 CROSSING: Final = "ctxkit.crossing"
@@ -28,21 +26,9 @@ CROSSING: Final = "ctxkit.crossing"
 #: The protocol of a crossed function: frames opened inside inherit from it.
 FUNCTION_PROTOCOL: Final = "aws-lambda"
 
-#: How a crossing ends whose client waits for nothing any more.
-ABANDONED: Final = frozenset(("disconnect", "cancelled"))
-#: The longest wait for its flush, in seconds.
-ABANDONED_TIMEOUT: Final = 0.5
-
-#: What a context holds after its request: tells a context that a server passes on from one
-#: request to the next, and keeps nothing of the request alive.
-CLOSED: Final = Frame({})
-
-#: Where a crossing runs that is over.
-_NOWHERE: Final = Context()
-
 
 @final
-class Crossing:
+class Crossing(Invocation):
     """Stand for one request from its first byte to its last.
 
     Args:
@@ -70,22 +56,9 @@ class Crossing:
         open: Whether it is still running.
     """
 
-    __slots__ = (
-        "_counted",
-        "_counts",
-        "context",
-        "deadline",
-        "frame",
-        "open",
-        "options",
-        "request_id",
-    )
+    __slots__ = ()
 
-    context: Context
-    frame: Frame
-    request_id: str
-
-    def __init__(  # noqa: PLR0913, PLR0917 - called in two places, once per request
+    def __init__(  # noqa: C901, PLR0913, PLR0917 - called in two places, once per request
         self,
         carrier: Mapping[str, object],
         options: BoundaryOptions,
@@ -94,8 +67,9 @@ class Crossing:
         values: Mapping[str, object] | None,
         baseline: Context | None,
     ) -> None:
-        self.options: BoundaryOptions = options
-        self.open: bool = True
+        # Not super().__init__(), which would cost a call and know less.
+        self.options = options
+        self.open = True
         self._counted = False
         self.request_id, refused = chosen_id(inbound_id, trusted=options.trust_request_id)
         if options.trust_context:
@@ -103,6 +77,9 @@ class Crossing:
         known["request_id"] = self.request_id
         if refused is not None:
             known["client_request_id"] = refused
+        host = lambda_context_in(carrier) if options.settles else None
+        if host is not None:
+            known["aws_request_id"] = getattr(host, "aws_request_id", None)
         if values:
             known.update(values)
         outer = CURRENT.get(NO_FRAME)
@@ -120,91 +97,22 @@ class Crossing:
         self.deadline = self.frame.deadline
         self.context.run(CURRENT.set, self.frame)
         if not IN_FLIGHT.prepared:
-            IN_FLIGHT.prepared = True
-            prepare()
-        if options.holds:
-            self._hold(carrier)
+            get_ready()
+        if options.settles:
+            remaining = None if host is None else remaining_of(host)
+            if remaining is None:
+                remaining = options.time_limit
+            if remaining is not None:
+                self.deadline = self.frame.deadline = Deadline.after(remaining)
+            self.begin()
         if TRACING.on or options.report_leaks:
             _trace_opening(self)
 
-    def _hold(self, carrier: Mapping[str, object]) -> None:
-        """Get ready for the flush that this request may have to wait for."""
-        if not IN_FLIGHT.pushing:
-            IN_FLIGHT.pushing = True
-            prepare(holds=True)
-        remaining = remaining_in(carrier)
-        if remaining is None:
-            remaining = self.options.time_limit
-        if remaining is not None:
-            self.deadline = self.frame.deadline = Deadline.after(remaining)
-        if self.options.counts:
-            IN_FLIGHT.enter()
-            self._counted = True
-
-    def leave(self) -> bool:
-        """Note that the application has returned; return whether its telemetry must land now."""
-        self.close()
-        return self.count_out()
-
-    def count_out(self) -> bool:
-        """Note that the response leaves; return whether telemetry must land before it does."""
-        if self._counted:
-            self._counted = False
-            return IN_FLIGHT.leave()
-        return self.options.holds
-
     def close(self) -> None:
-        """Let go of what the request knew.
-
-        The environ or scope holds this, and the frame may hold a request that holds those.
-        """
+        """Let go of what the request knew, and tell those who watch for leaks."""
         if TRACING.on and self.open:
             _trace_closing(self)
-        if self.open and self._counts:
-            ended()
-        self.open = False
-        self.frame = CLOSED
-        self.context = _NOWHERE
-
-    def budget(self, reason: str) -> float:
-        """Return the seconds that a flush may take: the user's, or what the host leaves.
-
-        Below zero where it is the host that leaves none.
-        """
-        allowed = budget(self.options.timeout, self.deadline)
-        return min(allowed, ABANDONED_TIMEOUT) if reason in ABANDONED else allowed
-
-    def finish(self, reason: str) -> FlushReport | None:
-        """Note that the application is done, and have its telemetry land if it must now.
-
-        The last step of every crossing; its twin for coroutines is ``settle()`` in
-        :mod:`ctxkit.boundary._asgi_held`.
-
-        Args:
-            reason: How it ended: "response", "exception", "disconnect" or "dropped". Who
-                drops a response, the garbage collector even, must not wait.
-
-        Returns:
-            What came of it; None if there was nothing to do.
-        """
-        # leave(), spelled out: this ends every request.
-        self.close()
-        if (self.count_out() if self._counted else self.options.holds) and not nothing_pending():
-            budget = 0 if reason == "dropped" else self.budget(reason)
-            return flush(budget, reason=reason, request_id=self.request_id)
-        return None
-
-
-def budget(timeout: float | None, deadline: Deadline | None) -> float:
-    """Return the seconds that a flush may take; below zero where the host leaves none.
-
-    Args:
-        timeout: What the user allows; None for the default.
-        deadline: When the host ends the request; None where it does not.
-    """
-    if timeout is None:
-        timeout = default_timeout()
-    return affordable(timeout, None if deadline is None else deadline.remaining())
+        super().close()
 
 
 def _begin(outer: Frame, known: dict[str, object], options: BoundaryOptions) -> bool:

@@ -8,6 +8,7 @@ from typing import cast
 
 from ctxkit.boundary.crossing import CROSSING
 from ctxkit.context import current
+from ctxkit.context._children import lives_past
 from ctxkit.propagation.records import stamp
 
 
@@ -37,6 +38,11 @@ class RequestIdFilter(logging.Filter):
         The id is that of the current frame. Without one, the request that Django attaches
         to its own records (``record.request``) is asked for the crossing it came through.
         An id that the record has already is kept.
+
+        ``record.leftover`` tells whether the work that logs has outlived its request or
+        invocation, where a boundary looks for such work. It has its own id still. On Lambda,
+        whose runtime takes ``record.aws_request_id`` from the invocation at hand, that is set
+        right, too: attach the filter to the handler that the runtime gave the root logger.
     """
 
     def __init__(self, name: str = "", *, default: str = "-") -> None:
@@ -48,6 +54,11 @@ class RequestIdFilter(logging.Filter):
         if not hasattr(record, "request_id"):
             found = current().get("request_id") or _id_of(getattr(record, "request", None))
             record.request_id = found or self.default
+        known = vars(record)
+        leftover = known["leftover"] = lives_past(current())
+        if leftover and "aws_request_id" in known:
+            # Lambda's own handler takes it from a global, which is the next invocation's by now.
+            known["aws_request_id"] = current().get("aws_request_id") or known["request_id"]
         stamp(record)
         return bool(super().filter(record))
 

@@ -7,9 +7,10 @@ import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, NoReturn, cast, final
 
+from ctxkit.context._children import NOTING
 from ctxkit.exceptions import ConfigurationError
 from ctxkit.flushing.budget import TIMEOUT_VARIABLE, checked_timeout, remaining_on_cloud_run
-from ctxkit.lifecycle import environment
+from ctxkit.lifecycle import LeftoverPolicy, environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +20,7 @@ _is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 
 MODE_VARIABLE = "CTXKIT_FLUSH_MODE"
 LEAKS_VARIABLE = "CTXKIT_REPORT_LEAKS"
+LEFTOVERS_VARIABLE = "CTXKIT_LEFTOVERS"
 _ON = frozenset(("1", "true", "yes", "on"))
 _OFF = frozenset(("", "0", "false", "no", "off"))
 
@@ -53,21 +55,25 @@ class BoundaryOptions:
         trust_context: Whether the context that the caller sent is taken in.
         report_leaks: Whether it is reported what still holds a request that is over.
         server_timing: Whether a response tells how long it was held, where it still can.
+        leftovers: What becomes of work that is alive at the end.
     """
 
     __slots__ = (
         "counts",
         "environ_name",
         "holds",
+        "leftovers",
         "lower_name",
         "mode",
         "report_leaks",
         "request_id_header",
         "server_timing",
+        "settles",
         "time_limit",
         "timeout",
         "trust_context",
         "trust_request_id",
+        "watches",
         "wire_name",
     )
 
@@ -86,6 +92,11 @@ class BoundaryOptions:
     #: The header in small letters, as ASGI spells it, and as WSGI does; empty where there is
     #: none.
     lower_name: str
+    leftovers: LeftoverPolicy
+    #: Whether it is noted what a request starts.
+    watches: bool
+    #: Whether anything is to be done at the end of a request.
+    settles: bool
     wire_name: bytes
     environ_name: str
 
@@ -100,8 +111,12 @@ class BoundaryOptions:
         report_leaks: bool = False,
         server_timing: bool = False,
         time_limit: float | None = None,
+        leftovers: LeftoverPolicy = LeftoverPolicy.IGNORE,
     ) -> None:
         header = request_id_header or ""
+        holds = mode is not FlushMode.NEVER
+        watches = leftovers is not LeftoverPolicy.IGNORE
+        NOTING.on = NOTING.on or watches
         for name, value in (
             ("mode", mode),
             ("timeout", timeout),
@@ -111,9 +126,12 @@ class BoundaryOptions:
             ("report_leaks", report_leaks),
             ("server_timing", server_timing),
             ("time_limit", time_limit),
-            ("holds", mode is not FlushMode.NEVER),
             ("counts", mode is FlushMode.IDLE),
             ("lower_name", header.lower()),
+            ("leftovers", leftovers),
+            ("holds", holds),
+            ("watches", watches),
+            ("settles", holds or watches),
             ("wire_name", header.lower().encode()),
             ("environ_name", header and "HTTP_" + header.upper().replace("-", "_")),
         ):
@@ -124,7 +142,7 @@ class BoundaryOptions:
 
     def __repr__(self) -> str:
         trusted = ("trust_request_id", "trust_context")
-        told = ("report_leaks", "server_timing")
+        told = ("report_leaks", "server_timing", "leftovers")
         chosen = ("mode", "timeout", "request_id_header", *trusted, *told)
         return f"BoundaryOptions({', '.join(f'{n}={getattr(self, n)!r}' for n in chosen)})"
 
@@ -139,6 +157,7 @@ class BoundaryOptions:
         trust_context: bool = False,
         report_leaks: bool | None = None,
         server_timing: bool = False,
+        leftovers: str | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> BoundaryOptions:
         """Check what was given and fill in the rest from the environment.
@@ -153,6 +172,9 @@ class BoundaryOptions:
             report_leaks: Whether it is reported what still holds a request that is over;
                 None reads ``CTXKIT_REPORT_LEAKS``, and without it means no.
             server_timing: Whether a response tells how long it was held, where it still can.
+            leftovers: A :class:`~ctxkit.lifecycle.LeftoverPolicy` or its value; None reads
+                ``CTXKIT_LEFTOVERS``, and without it means "warn" where any response is
+                held, "ignore" elsewhere.
             environ: Read instead of :data:`os.environ`.
 
         Raises:
@@ -170,8 +192,9 @@ class BoundaryOptions:
                 raise ConfigurationError(
                     switch, f"must be a bool, not {on!r}", "Write True or False."
                 )
+        flush_mode = _chosen_mode(mode, environ)
         return cls(
-            _chosen_mode(mode, environ),
+            flush_mode,
             _chosen_timeout(timeout, environ),
             request_id_header,
             trust_request_id=bool(trust_request_id),
@@ -179,7 +202,37 @@ class BoundaryOptions:
             report_leaks=_chosen_report(report_leaks, environ),
             server_timing=server_timing,
             time_limit=remaining_on_cloud_run(0.0, environ),
+            leftovers=chosen_leftovers(
+                leftovers, environ, frozen=flush_mode is not FlushMode.NEVER
+            ),
         )
+
+
+def chosen_leftovers(
+    given: str | None, environ: Mapping[str, str] = os.environ, *, frozen: bool
+) -> LeftoverPolicy:
+    """Return what becomes of leftovers.
+
+    Args:
+        given: What the user wrote; None reads ``CTXKIT_LEFTOVERS``.
+        environ: Where to read it.
+        frozen: Whether the host may stop what goes on after the end.
+
+    Raises:
+        ConfigurationError: It is no :class:`~ctxkit.lifecycle.LeftoverPolicy`.
+    """
+    source = "leftovers" if given is not None else LEFTOVERS_VARIABLE
+    wanted = given if given is not None else environ.get(LEFTOVERS_VARIABLE)
+    if not wanted and given is None:
+        return LeftoverPolicy.WARN if frozen else LeftoverPolicy.IGNORE
+    try:
+        return LeftoverPolicy(wanted)  # type: ignore[arg-type]
+    except ValueError:
+        raise ConfigurationError(
+            source,
+            f"must be one of {', '.join(LeftoverPolicy)}, not {wanted!r}",
+            'Write "warn" to have them named in the log.',
+        ) from None
 
 
 def _is_header(name: object) -> bool:

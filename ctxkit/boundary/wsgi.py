@@ -60,6 +60,10 @@ class WSGIMiddleware:
             the response. Only where the headers have not left before: on a response
             whose body is a list or a tuple, that is complete with its headers, or with a
             first chunk that fills the ``Content-Length``.
+        leftovers: What becomes of tasks, threads, timers and jobs that a request has started
+            and that are alive at its end: ``"warn"``, ``"await"``, ``"cancel"`` or
+            ``"ignore"``; None reads ``CTXKIT_LEFTOVERS``, else warns where responses are
+            held, and ignores them elsewhere.
 
     Raises:
         ConfigurationError: A value cannot be used.
@@ -76,6 +80,7 @@ class WSGIMiddleware:
         trust_context: bool = False,
         report_leaks: bool | None = None,
         server_timing: bool = False,
+        leftovers: str | None = None,
     ) -> None:
         self.app = app
         self.options: BoundaryOptions = BoundaryOptions.resolve(
@@ -86,6 +91,7 @@ class WSGIMiddleware:
             trust_context=trust_context,
             report_leaks=report_leaks,
             server_timing=server_timing,
+            leftovers=leftovers,
         )
         self._baseline = copy_context()
 
@@ -130,7 +136,7 @@ def cross_wsgi(  # noqa: PLR0913 - WSGI's own two, and ours
     }
     inbound = environ.get(options.environ_name) if options.environ_name else None
     crossing = environ[CROSSING] = Crossing(environ, options, known, inbound, values, baseline)
-    if not options.holds:
+    if not options.settles:
         return cross_passed(crossing, app, environ, start_response)
     response = _Response(crossing, environ, start_response)
     try:

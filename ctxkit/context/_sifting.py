@@ -51,6 +51,7 @@ def sent_to_thread(frame: Frame) -> Frame:
     # The root too: what does not go along must not be found by way of it.
     root = frame.root
     sifted = Frame(_without(root, kept), deadline=root.deadline)
+    sifted.children = root.children
     if frame is root:
         return sifted
     return Frame(_without(frame, kept), root=sifted, deadline=frame.deadline)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from contextvars import Token
     from types import TracebackType
 
+    from ctxkit.context._children import Children
     from ctxkit.context.deadline import Deadline
 
 T = TypeVar("T")
@@ -61,9 +62,11 @@ class Frame(Mapping[str, object]):
         deadline: When the work has to be over, or None where nobody said.
     """
 
-    __slots__ = ("__weakref__", "_root", "_values", "deadline")
+    __slots__ = ("__weakref__", "_root", "_values", "children", "deadline")
 
     deadline: Deadline | None
+    #: What was started inside, where somebody asks for it. Private, of outermost frames alone.
+    children: Children | None
 
     def __init__(
         self,
@@ -76,6 +79,7 @@ class Frame(Mapping[str, object]):
         # None for itself: a frame that held itself would wait for the garbage collector.
         self._root = root
         self.deadline = deadline
+        self.children = None
 
     @property
     def root(self) -> Frame:

@@ -82,6 +82,14 @@ SETTINGS = (
         "the headers have not left before.",
     ),
     Setting(
+        "LEFTOVERS",
+        "leftovers",
+        '"warn"',
+        "What becomes of tasks, threads, timers and jobs that a request has started and that are "
+        "alive at its end: `warn`, `await`, `cancel`, `ignore`. Where no response is held, the "
+        "default is `ignore`. Goes before `CTXKIT_LEFTOVERS` in the environment.",
+    ),
+    Setting(
         "ADOPT",
         None,
         "[]",

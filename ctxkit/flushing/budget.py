@@ -90,12 +90,8 @@ def remaining_of(context: object) -> float | None:
     return max(0.0, millis / 1000) if isinstance(millis, (int, float)) else None
 
 
-def remaining_in(carrier: Mapping[str, object]) -> float | None:
-    """Return the seconds that a WSGI environ or an ASGI scope says remain, or None.
-
-    Args:
-        carrier: Where an adapter may have left Lambda's context object.
-    """
+def lambda_context_in(carrier: Mapping[str, object]) -> object | None:
+    """Return Lambda's context object, if an adapter has left it in an environ or a scope."""
     # Spelled out: most carriers hold none, and each request asks.
     if not (
         "aws.context" in carrier  # Mangum
@@ -107,8 +103,17 @@ def remaining_in(carrier: Mapping[str, object]) -> float | None:
     for key in _CONTEXT_KEYS:
         context = carrier.get(key)
         if context is not None:
-            return remaining_of(context)
+            return context
     return None
+
+
+def remaining_in(carrier: Mapping[str, object]) -> float | None:
+    """Return the seconds that a WSGI environ or an ASGI scope says remain, or None.
+
+    Args:
+        carrier: Where an adapter may have left Lambda's context object.
+    """
+    return remaining_of(lambda_context_in(carrier))
 
 
 def remaining_on_cloud_run(elapsed: float, environ: Mapping[str, str] = os.environ) -> float | None:

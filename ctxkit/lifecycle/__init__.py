@@ -1,4 +1,4 @@
-"""The lifecycle room: where we run, when that begins, stands still and ends, and what is kept."""
+"""The lifecycle room: where we run, when that begins, stands still, ends, what is kept and left."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from ctxkit.lifecycle.hosts import Hold as Hold
     from ctxkit.lifecycle.hosts import Host as Host
     from ctxkit.lifecycle.hosts import detect as detect
+    from ctxkit.lifecycle.leftovers import Leftover as Leftover
+    from ctxkit.lifecycle.leftovers import LeftoverPolicy as LeftoverPolicy
+    from ctxkit.lifecycle.leftovers import on_leftovers as on_leftovers
     from ctxkit.lifecycle.lifespan import begin_lifespan as begin_lifespan
     from ctxkit.lifecycle.lifespan import end_lifespan as end_lifespan
     from ctxkit.lifecycle.phases import Environment as Environment
@@ -50,6 +53,7 @@ else:
                 "run_shutdown",
             ),
             "hosts": ("Hold", "Host", "detect"),
+            "leftovers": ("Leftover", "LeftoverPolicy", "on_leftovers"),
             "lifespan": ("begin_lifespan", "end_lifespan"),
             "phases": ("Environment", "begun", "ended", "environment"),
             "warming": ("Warm", "warm"),

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ctxkit.context import Snapshot
 from ctxkit.context._carriers import Carrier
+from ctxkit.context._places import short
 from ctxkit.propagation import _loop_holders as of_loop
 from ctxkit.propagation._referrers import STEPPED
-from ctxkit.propagation._tracing import short
 from ctxkit.propagation._words import (
     Holder,
     call_text,

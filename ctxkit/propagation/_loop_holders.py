@@ -7,7 +7,7 @@ from contextvars import Context
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final
 
-from ctxkit.propagation._tracing import short
+from ctxkit.context._places import short
 from ctxkit.propagation._words import (
     EMPTY,
     Holder,

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ctxkit.context import capture
+from ctxkit.context._children import NOTING, note
 from ctxkit.context.errand import Errand, carried, forked_context, is_carried
 from ctxkit.context.stepping import iterate_in
 from ctxkit.propagation.parcels import is_elsewhere, parcelled
@@ -38,6 +39,8 @@ def make_submit(original: Function, patch: Patch) -> Function:
             return _submit_elsewhere(original, self, fn, *args, **kwargs)
         # In an empty context, since submit may start a worker, which keeps what it finds.
         future: Future[Any] = Context().run(original, self, *carried(fn, args, kwargs))
+        if NOTING.on:
+            note(future)
         return future
 
     return submit
@@ -59,6 +62,8 @@ def _submit_elsewhere(
 ) -> Future[Any]:
     # In an empty context, which is what a worker that is forked here gets for life.
     future: Future[Any] = Context().run(original, executor, parcelled(fn), *args, **kwargs)
+    if NOTING.on:
+        note(future)
     return future
 
 
@@ -100,7 +105,7 @@ def make_apply_async(original: Function, patch: Patch) -> Function:
         if not patch.active:
             return original(self, func, args, kwds, callback, error_callback)
         done, failed = _ends(callback, error_callback)
-        return original(self, Errand(func, sent=True), args, kwds, done, failed)
+        return _noted(original(self, Errand(func, sent=True), args, kwds, done, failed))
 
     return apply_async
 
@@ -119,7 +124,7 @@ def make_map_async(original: Function, patch: Patch) -> Function:
         if not patch.active:
             return original(self, func, iterable, chunksize, callback, error_callback)
         done, failed = _ends(callback, error_callback)
-        return original(self, capture().wrap(func), iterable, chunksize, done, failed)
+        return _noted(original(self, capture().wrap(func), iterable, chunksize, done, failed))
 
     return map_async
 
@@ -178,6 +183,12 @@ def make_make_record(original: Function, patch: Patch) -> Function:
 
 def _each(iterable: Iterable[Any]) -> Iterator[Any]:
     yield from iterable
+
+
+def _noted(result: Any) -> Any:
+    if NOTING.on:
+        note(result)
+    return result
 
 
 def _ends(*callbacks: Function | None) -> Sequence[Function | None]:

@@ -7,6 +7,7 @@ import threading
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
+from ctxkit.context._children import NOTING, note, note_in
 from ctxkit.context.errand import Errand
 from ctxkit.propagation._infrastructure import Judge
 from ctxkit.propagation._isolation import isolated_context
@@ -68,11 +69,15 @@ class ThreadPatches:
                     _start_empty(self, original, patch)
                 elif given is not None:  # by the caller, who has decided
                     original(self, *args, **kwargs)
+                    if NOTING.on:
+                        note_in(given, self)
                 else:
                     own[_LUGGAGE] = isolated_context().run(Errand, operator.call)
                     if TAKES_CONTEXT:
                         own["_context"] = _HERE
                     original(self, *args, **kwargs)
+                    if NOTING.on:
+                        note(self)
             except Exception:
                 # Not started. An interruption says nothing of that: the thread may need them.
                 own.pop(_LUGGAGE, None)

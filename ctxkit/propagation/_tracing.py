@@ -7,15 +7,15 @@ boundary, which no shell fits around, asks :attr:`Tracing.on`.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from _thread import get_ident
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from ctxkit.context import NO_FRAME, Frame, Key
 from ctxkit.context._current import CURRENT
+from ctxkit.context._places import Place, place_of
 from ctxkit.context.frame import _Bound  # pyright: ignore[reportPrivateUsage]
 
 if TYPE_CHECKING:
@@ -25,26 +25,6 @@ if TYPE_CHECKING:
 _PACKAGE = __name__.partition(".")[0]
 #: Modules that stand between who binds a value and what binds it.
 _BETWEEN = frozenset(("contextlib", "functools"))
-
-
-class Place(NamedTuple):
-    """Name a place in the code.
-
-    Attributes:
-        function: The qualified name of the function, or what a boundary is called.
-        file: Its file, relative to the working directory if it is below; empty for a
-            boundary.
-        line: The line.
-        names: What was set there.
-    """
-
-    function: str
-    file: str
-    line: int
-    names: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return f"{self.function} ({self.file}:{self.line})" if self.file else self.function
 
 
 class Tracing:
@@ -175,31 +155,9 @@ def _caller() -> Place:
         frame = frame.f_back
     if frame is None:
         return Place("unknown", "", 0)
-    code = frame.f_code
-    return Place(code.co_qualname, short(code.co_filename), frame.f_lineno)
+    return place_of(frame.f_code, frame.f_lineno)
 
 
 def _is_between(frame: FrameType) -> bool:
     module = str(frame.f_globals.get("__name__", ""))
     return module.partition(".")[0] == _PACKAGE or module in _BETWEEN
-
-
-def short(file: str) -> str:
-    """Return the name of a file without what is the same for all."""
-    for mark in ("site-packages" + os.sep, "dist-packages" + os.sep):
-        _, found, rest = file.rpartition(mark)
-        if found:
-            return rest
-    for home in _homes():
-        if file.startswith(home):
-            return file.removeprefix(home)
-    return file
-
-
-def _homes() -> tuple[str, ...]:
-    library = str(os.__file__).rpartition(os.sep)[0] + os.sep
-    try:
-        # Not by pathlib, which is some milliseconds of each cold start.
-        return os.getcwd().rstrip(os.sep) + os.sep, library  # noqa: PTH109
-    except OSError:  # the directory is gone
-        return (library,)

@@ -14,8 +14,8 @@ from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ctxkit.context._carriers import Carrier
+from ctxkit.context._places import short
 from ctxkit.context.errand import Errand, carried_in
-from ctxkit.propagation._tracing import short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar, final
 from weakref import ref
 
 from ctxkit.context import NO_FRAME, Frame, current
+from ctxkit.context._places import Place  # noqa: TC001 - named in the reference
 from ctxkit.exceptions import ConfigurationError
 from ctxkit.propagation._holders import ends
 from ctxkit.propagation._paths import frames_below, holder_at, thread_name
 from ctxkit.propagation._referrers import Walk
-from ctxkit.propagation._tracing import TRACING, Place
+from ctxkit.propagation._tracing import TRACING
 from ctxkit.propagation._words import ADVICE, Holder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from contextvars import Context
     from types import TracebackType
+
 
 T = TypeVar("T")
 

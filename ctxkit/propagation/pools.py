@@ -7,6 +7,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ctxkit.context import capture
+from ctxkit.context._children import NOTING, note
 from ctxkit.context.errand import carried
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class ThreadPoolExecutor(futures.ThreadPoolExecutor):
         # kept by it for its life: by -X thread_inherit_context, by OpenTelemetry, by Sentry.
         submit: Callable[..., Any] = super().submit
         future: futures.Future[T] = Context().run(submit, *carried(fn, args, kwargs))
+        if NOTING.on:
+            note(future)
         return future
 
     def map(self, fn: Callable[..., T], *iterables: Iterable[Any], **options: Any) -> Iterator[T]:

@@ -7,6 +7,7 @@ from concurrent import futures
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from ctxkit.context._children import NOTING, note
 from ctxkit.exceptions import ConfigurationError
 from ctxkit.propagation.parcels import Parcel
 
@@ -27,6 +28,8 @@ class _Parcelling(futures.Executor):
         submit: Callable[..., Any] = super().submit
         # In an empty context: a worker that is forked here would keep it.
         future: futures.Future[T] = Context().run(submit, Parcel(fn), *args, **kwargs)
+        if NOTING.on:
+            note(future)
         return future
 
     def map(self, fn: Callable[..., T], *iterables: Iterable[Any], **options: Any) -> Iterator[T]:

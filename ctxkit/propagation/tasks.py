@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import CancelledError
 from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ctxkit.context._children import NOTING, note, note_in
 from ctxkit.context.errand import Errand, forked_context
 from ctxkit.propagation.parcels import Parcel, is_elsewhere
 from ctxkit.propagation.pools import carries
@@ -39,11 +41,17 @@ def create_task(
         Captured now. asyncio does that too; here Sentry's scopes are forked besides, so
         that a tag set in the task does not appear on its parent.
     """
+    task: asyncio.Task[T]
     if context is not None:
-        return asyncio.create_task(coro, context=context, **options)
+        task = asyncio.create_task(coro, context=context, **options)
+        if NOTING.on:
+            note_in(context, task)
+        return task
     # Not context=: some task factories do not take it.
     start: Callable[..., Any] = asyncio.create_task
-    task: asyncio.Task[T] = forked_context().run(start, coro, **options)
+    task = forked_context().run(start, coro, **options)
+    if NOTING.on:
+        note(task)
     return task
 
 
@@ -126,4 +134,57 @@ def run_in_executor(
 def _hand_over(executor: Executor | None, job: Callable[..., T], *args: Any) -> asyncio.Future[T]:
     # In an empty context: the pool may start a worker, see pools.py.
     loop = asyncio.get_running_loop()
-    return Context().run(loop.run_in_executor, executor, job, *args)
+    if not NOTING.on:
+        return Context().run(loop.run_in_executor, executor, job, *args)
+    noted = None if type(job) is Parcel else _Job(job)
+    future: asyncio.Future[T] = Context().run(loop.run_in_executor, executor, noted or job, *args)
+    if noted is None:
+        note(future)
+    else:
+        noted.future = future
+        note(noted)
+    return future
+
+
+class _Job:
+    """Stand for a job of a pool, whose own future asyncio does not show.
+
+    asyncio's future is over when it was cancelled; the thread may be at it still.
+    """
+
+    __slots__ = ("__weakref__", "_f", "_over", "future")
+
+    def __init__(self, f: Callable[..., Any]) -> None:
+        self._f = [f]  # until it begins, and only one can take it out
+        self._over = False
+        self.future: asyncio.Future[Any] | None = None
+
+    def __call__(self, /, *args: Any) -> Any:
+        try:
+            return self._take()(*args)
+        finally:
+            self._over = True
+            self.future = None
+
+    def _take(self) -> Callable[..., Any]:
+        try:
+            return self._f.pop()
+        except IndexError:
+            raise CancelledError from None
+
+    def done(self) -> bool:
+        """Tell whether it has ended, or is never going to begin."""
+        future = self.future
+        return self._over or bool(self._f and future is not None and future.cancelled())
+
+    def cancel(self) -> bool:
+        """Keep it from beginning; return whether that was possible."""
+        try:
+            self._f.pop()
+        except IndexError:
+            return False
+        self._over = True
+        return True
+
+    def __repr__(self) -> str:
+        return f"<job {', '.join(map(repr, self._f)) or 'that has begun'}>"

@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
+from ctxkit.context._children import NOTING, note, note_in
 from ctxkit.context.errand import Errand
 
 if TYPE_CHECKING:
@@ -38,15 +39,20 @@ class Thread(threading.Thread):
 
     def start(self) -> None:
         """Capture the current context and start the thread in it."""
-        given = TAKES_CONTEXT and self._context is not None
-        if not given:
+        given = self._context if TAKES_CONTEXT else None
+        if given is None:
             equip(self)
         try:
             super().start()
         except RuntimeError:
-            if not given and self.ident is None:  # it did not start, and may yet
+            if given is None and self.ident is None:  # it did not start, and may yet
                 _strip(self)
             raise
+        if NOTING.on:
+            if given is None:
+                note(self)
+            else:
+                note_in(given, self)
 
 
 class Timer(Thread, threading.Timer):

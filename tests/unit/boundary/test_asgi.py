@@ -11,7 +11,7 @@ from helpers.asgi import Exchange, body, start
 
 import ctxkit
 from ctxkit.boundary import CROSSING, BoundaryOptions, cross_asgi
-from ctxkit.boundary.crossing import CLOSED
+from ctxkit.boundary.invocations import CLOSED
 from ctxkit.context._current import CURRENT
 from ctxkit.lifecycle import at_shutdown
 

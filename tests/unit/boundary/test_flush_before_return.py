@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import ctxkit
-from ctxkit.boundary.crossing import CLOSED
+from ctxkit.boundary.invocations import CLOSED
 from ctxkit.context import NO_FRAME
 from ctxkit.context._current import CURRENT
 
@@ -290,7 +290,8 @@ def test_lambda_handler_gets_a_frame_that_is_gone_afterwards(
         "coroutine": lambda *args: asyncio.run(coroutine(*args)),
     }
     assert handlers[kind]("event", LambdaContext()) == "event"
-    assert seen == {"request_id": "8f5b-aws", "protocol": "aws-lambda"}
+    known = {"request_id": "8f5b-aws", "aws_request_id": "8f5b-aws"}
+    assert seen == {**known, "protocol": "aws-lambda"}
     assert ctxkit.current() is NO_FRAME
     assert timeline == ["flush"]
     assert 1.9 < sink.timeouts[0] <= 2.0

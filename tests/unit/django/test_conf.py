@@ -28,6 +28,17 @@ def test_options_are_read_once_until_the_setting_changes() -> None:
     assert conf.options().mode == before.mode
 
 
+def test_policy_of_leftovers_is_a_setting_and_goes_before_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert conf.options().leftovers == "ignore"
+    monkeypatch.setenv("CTXKIT_LEFTOVERS", "cancel")
+    with override_settings(CTXKIT={}):
+        assert conf.options().leftovers == "cancel"
+    with override_settings(CTXKIT={"LEFTOVERS": "await"}):
+        assert conf.options().leftovers == "await"
+
+
 def test_options_fall_back_to_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CTXKIT_FLUSH_MODE", "idle")
     monkeypatch.setenv("CTXKIT_FLUSH_TIMEOUT", "3")
@@ -47,6 +58,8 @@ def test_options_fall_back_to_the_environment(monkeypatch: pytest.MonkeyPatch) -
         ({"INSTALL": "yes"}, 'CTXKIT["INSTALL"]', "Write True or False."),
         ({"TRUST_CONTEXT": "no"}, 'CTXKIT["TRUST_CONTEXT"]', "Write True or False."),
         ({"REPORT_LEAKS": 1}, 'CTXKIT["REPORT_LEAKS"]', "Write True or False."),
+        ({"LEFTOVERS": "kill"}, 'CTXKIT["LEFTOVERS"]', "must be one of warn, await"),
+        ({"LEFTOVERS": True}, 'CTXKIT["LEFTOVERS"]', "True"),
         ({"ADOPT": "package.state"}, 'CTXKIT["ADOPT"]', "must be a list"),
         ({"ADOPT": ["state"]}, 'CTXKIT["ADOPT"]', "'state'"),
         ({"ADOPT": [7]}, 'CTXKIT["ADOPT"]', "7"),

@@ -14,8 +14,9 @@ from helpers.follow import in_plain_thread
 import ctxkit
 from ctxkit import Key, LeakWatch, bind, left_behind
 from ctxkit.context import NO_FRAME
+from ctxkit.context._places import Place, short
 from ctxkit.context.frame import _Bound
-from ctxkit.propagation._tracing import TRACING, Place, short
+from ctxkit.propagation._tracing import TRACING
 
 LEFT: ContextVar[str] = ContextVar("LEFT")
 
