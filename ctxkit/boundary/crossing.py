@@ -108,11 +108,9 @@ class Crossing(Invocation):
         if TRACING.on or options.report_leaks:
             _trace_opening(self)
 
-    def close(self) -> None:
-        """Let go of what the request knew, and tell those who watch for leaks."""
-        if TRACING.on and self.open:
-            _trace_closing(self)
-        super().close()
+    def trace_closing(self) -> None:
+        """Tell those who watch for leaks that the request is over."""
+        _trace_closing(self)
 
 
 def _begin(outer: Frame, known: dict[str, object], options: BoundaryOptions) -> bool:

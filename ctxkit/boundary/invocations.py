@@ -15,6 +15,7 @@ from ctxkit.flushing.engine import nothing_pending
 from ctxkit.lifecycle import ended
 from ctxkit.lifecycle._survivors import may_have_survivors
 from ctxkit.lifecycle.leftovers import settle
+from ctxkit.propagation._tracing import TRACING
 
 if TYPE_CHECKING:
     from ctxkit.boundary.options import BoundaryOptions
@@ -113,16 +114,15 @@ class Invocation:
         """
         limit = report = None
         try:
-            if may_have_survivors(self):
+            if self.frame.children is not None and may_have_survivors(self):
                 limit = Deadline.after(self.budget(reason))
                 settle(self.frame, self.telling(), self.options.leftovers, share_of(limit))
+            due = self.count_out() if self._counted else self.options.holds
+            if due and not nothing_pending():
+                allowed = self.budget(reason, limit)
+                report = flush(allowed, reason=reason, request_id=self.request_id or None)
         finally:
-            try:
-                if self.count_out() and not nothing_pending():
-                    allowed = self.budget(reason, limit)
-                    report = flush(allowed, reason=reason, request_id=self.request_id or None)
-            finally:
-                self.close()
+            self.close()
         return report
 
     def count_out(self) -> bool:
@@ -137,18 +137,25 @@ class Invocation:
 
         The environ or scope holds this, and the frame may hold a request that holds those.
         """
+        if self._counted:  # settling was interrupted
+            self.count_out()
         children = self.frame.children
         if children is not None:
             children.ended = True
-        if self.open and self._counts:
-            ended()
+        if self.open:
+            if TRACING.on:
+                self.trace_closing()
+            if self._counts:
+                ended()
         self.open = False
         self.frame = CLOSED
         self.context = NOWHERE
 
+    def trace_closing(self) -> None:
+        """Tell those who watch for leaks, if they were told of the opening."""
+
     def leave(self) -> None:
         """End it here and now: nothing is settled, nothing flushed."""
-        self.count_out()
         self.close()
 
     def telling(self) -> Context:
