@@ -5,6 +5,7 @@ Importing it brings in no foreign package.
 
 from __future__ import annotations
 
+from ctxkit.testing._destination import Behaviour
 from ctxkit.testing._exchange import Exchange, Times
 from ctxkit.testing._items import Item
 from ctxkit.testing.freezing import FreezingServer
@@ -12,6 +13,7 @@ from ctxkit.testing.runtime_api import LambdaHost, LambdaResult
 from ctxkit.testing.sink import TelemetrySink
 
 __all__ = (
+    "Behaviour",
     "Exchange",
     "FreezingServer",
     "Item",

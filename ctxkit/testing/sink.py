@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import threading
-import time
+from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Protocol
 
-from ctxkit.exceptions import ConfigurationError
+from ctxkit.exceptions import MissingDependencyError
+from ctxkit.flushing.budget import checked_timeout
+from ctxkit.testing._destination import Destination
 from ctxkit.testing._envelopes import read_envelope
-from ctxkit.testing._items import Item, Reading
-from ctxkit.testing._listener import Listener, Reply, Request
+from ctxkit.testing._listener import Reply, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
-Behaviour = Literal["ok", "hang", "fail", "refuse", "rate-limit"]
+    from ctxkit.testing._destination import Behaviour
+    from ctxkit.testing._exchange import Times
+    from ctxkit.testing._items import Item, Reading
 
-_BEHAVIOURS: tuple[str, ...] = get_args(Behaviour)
 _OK_JSON = Reply(200, b"{}", {"Content-Type": "application/json"})
 _OK_PROTOBUF = Reply(200, b"", {"Content-Type": "application/x-protobuf"})
-_RATE_LIMIT = Reply(429, b"", {"Retry-After": "30"})
 
 
 class TelemetrySink:
@@ -41,21 +42,19 @@ class TelemetrySink:
         latency: Seconds between reading a request and answering it.
 
     Attributes:
-        latency: As above; may be changed while it runs.
         problems: What could not be read and was answered with 400, in words.
 
     Safety: every method may be called from any thread. No process is started.
     """
 
     def __init__(self, latency: float = 0.0) -> None:
-        self.latency = latency
         self.problems: list[str] = []
         self._items: list[Item] = []
         self._changed = threading.Condition()
-        self._sentry = Listener(self._on_sentry)
-        self._otlp = Listener(self._on_otlp)
-        self._behaviours: dict[Listener, Behaviour] = {self._sentry: "ok", self._otlp: "ok"}
         self._requests = 0
+        self._sentry = self._destination(_read_sentry, _OK_JSON)
+        self._otlp = self._destination(_read_otlp, _OK_PROTOBUF)
+        self.latency = latency
 
     def __enter__(self) -> Self:
         self._sentry.start()
@@ -72,13 +71,13 @@ class TelemetrySink:
 
     def close(self) -> None:
         """Stop both servers and drop every connection; what was received stays readable."""
-        self._sentry.close()
-        self._otlp.close()
+        self._sentry.listener.close()
+        self._otlp.listener.close()
 
     @property
     def dsn(self) -> str:
         """The Sentry DSN of this sink."""
-        return f"http://public@127.0.0.1:{self._sentry.port}/1"
+        return f"http://public@127.0.0.1:{self._sentry.listener.port}/1"
 
     @property
     def otlp_endpoint(self) -> str:
@@ -90,7 +89,20 @@ class TelemetrySink:
         # Asked for by whoever is about to send OTLP: fail here, not in a server thread.
         import_module("ctxkit.testing._otlp")
 
-        return f"http://127.0.0.1:{self._otlp.port}"
+        return f"http://127.0.0.1:{self._otlp.listener.port}"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What makes the SDKs of another process send to this sink: environment variables.
+
+        ``SENTRY_DSN``; and where opentelemetry-proto is installed,
+        ``OTEL_EXPORTER_OTLP_ENDPOINT`` and ``OTEL_EXPORTER_OTLP_PROTOCOL``.
+        """
+        environ = {"SENTRY_DSN": self.dsn}
+        with suppress(MissingDependencyError):
+            environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = self.otlp_endpoint
+            environ["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf"
+        return environ
 
     @property
     def items(self) -> list[Item]:
@@ -108,35 +120,101 @@ class TelemetrySink:
     def behaviour(self) -> Behaviour:
         """How both servers treat requests from now on.
 
-        ``ok`` acknowledges, ``hang`` reads and never answers, ``fail`` answers 500,
-        ``rate-limit`` answers 429 with ``Retry-After``, ``refuse`` refuses connections.
-        Set ``sentry_behaviour`` or ``otlp_behaviour`` for one of them alone; reading
-        this when they differ gives Sentry's.
+        ``ok`` acknowledges; ``hang`` reads and never answers; ``drip`` sends a byte of its
+        answer every 0.1 s, and acknowledges with the last; ``fail`` answers 500;
+        ``rate-limit`` answers 429 with :attr:`retry_after`; ``refuse`` refuses connections
+        and drops those that there are; ``reset`` reads, then resets the connection;
+        ``reset-after-first`` does that from the second request of each connection on;
+        ``black-hole`` lets attempts to connect go unanswered, and hangs on connections that
+        there are (Linux). Set ``sentry_behaviour`` or ``otlp_behaviour`` for one of them
+        alone; reading this when they differ gives Sentry's.
+
+        Requests that came before are treated as they were going to be: what hangs goes on
+        hanging. :meth:`hang_up` ends that.
+
+        Raises:
+            ConfigurationError: There is no such behaviour, or not on this platform.
         """
-        return self.sentry_behaviour
+        return self._sentry.behaviour
 
     @behaviour.setter
     def behaviour(self, value: Behaviour) -> None:
-        self.sentry_behaviour = value
-        self.otlp_behaviour = value
+        self._sentry.behaviour = value
+        self._otlp.behaviour = value
 
     @property
     def sentry_behaviour(self) -> Behaviour:
         """As :attr:`behaviour`, for Sentry envelopes alone."""
-        return self._behaviours[self._sentry]
+        return self._sentry.behaviour
 
     @sentry_behaviour.setter
     def sentry_behaviour(self, value: Behaviour) -> None:
-        self._behave(self._sentry, value)
+        self._sentry.behaviour = value
 
     @property
     def otlp_behaviour(self) -> Behaviour:
         """As :attr:`behaviour`, for OTLP alone."""
-        return self._behaviours[self._otlp]
+        return self._otlp.behaviour
 
     @otlp_behaviour.setter
     def otlp_behaviour(self, value: Behaviour) -> None:
-        self._behave(self._otlp, value)
+        self._otlp.behaviour = value
+
+    @property
+    def latency(self) -> float:
+        """Seconds between reading a request and answering it; may be set while it runs.
+
+        Set ``sentry_latency`` or ``otlp_latency`` for one of them alone; reading this when
+        they differ gives Sentry's.
+        """
+        return self._sentry.latency
+
+    @latency.setter
+    def latency(self, value: float) -> None:
+        self.sentry_latency = self.otlp_latency = value
+
+    @property
+    def sentry_latency(self) -> float:
+        """As :attr:`latency`, for Sentry envelopes alone."""
+        return self._sentry.latency
+
+    @sentry_latency.setter
+    def sentry_latency(self, value: float) -> None:
+        self._sentry.latency = checked_timeout("latency", value)
+
+    @property
+    def otlp_latency(self) -> float:
+        """As :attr:`latency`, for OTLP alone."""
+        return self._otlp.latency
+
+    @otlp_latency.setter
+    def otlp_latency(self, value: float) -> None:
+        self._otlp.latency = checked_timeout("latency", value)
+
+    @property
+    def retry_after(self) -> str | None:
+        """The ``Retry-After`` header of ``rate-limit``: seconds or a date; None sends none."""
+        return self._sentry.retry_after
+
+    @retry_after.setter
+    def retry_after(self, value: float | str | None) -> None:
+        # A text is sent as it is: a date, or something that no client should stumble over.
+        text = value if value is None or isinstance(value, str) else f"{_seconds(value):g}"
+        self._sentry.retry_after = self._otlp.retry_after = text
+
+    def hang_up(self) -> None:
+        """Drop every connection that there is, also those on which a request hangs."""
+        self._sentry.listener.drop_connections()
+        self._otlp.listener.drop_connections()
+
+    def landed(self, answer: _Timed) -> list[Item]:
+        """Return what was acknowledged before an answer was complete for its client.
+
+        Args:
+            answer: Of :class:`ctxkit.testing.FreezingServer` or
+                :class:`ctxkit.testing.LambdaHost`.
+        """
+        return [item for item in self.items if item.acknowledged <= answer.times.complete]
 
     def clear(self) -> None:
         """Forget the items, problems and the number of requests received so far."""
@@ -182,58 +260,42 @@ class TelemetrySink:
             f"{len(came)} items in all:{''.join(came + unread) or ' none'}"
         )
 
-    def _behave(self, listener: Listener, value: Behaviour) -> None:
-        if value not in _BEHAVIOURS:
-            raise ConfigurationError(
-                "behaviour", f"is {value!r}", f"Use one of {', '.join(_BEHAVIOURS)}."
-            )
-        self._behaviours[listener] = value
-        listener.refusing = value == "refuse"
-
-    def _on_sentry(self, request: Request) -> Reply | None:
-        return self._answer(self._sentry, request, read_envelope, _OK_JSON)
-
-    def _on_otlp(self, request: Request) -> Reply | None:
-        from ctxkit.testing._otlp import read_otlp  # noqa: PLC0415 - foreign, only when asked for
-
-        return self._answer(
-            self._otlp, request, lambda body: read_otlp(request.path, body), _OK_PROTOBUF
+    def _destination(self, read: Callable[[Request], list[Reading]], ok: Reply) -> Destination:
+        return Destination(
+            read,
+            ok,
+            counted=self._count,
+            unreadable=self.problems.append,
+            acknowledged=self._acknowledge,
         )
 
-    def _answer(
-        self,
-        listener: Listener,
-        request: Request,
-        read: Callable[[bytes], list[Reading]],
-        ok: Reply,
-    ) -> Reply | None:
-        """Treat one request as the behaviour of this moment demands; None is no answer."""
-        arrived = time.time()
+    def _count(self) -> None:
         with self._changed:
             self._requests += 1
-        behaviour = self._behaviours[listener]
-        if behaviour in ("hang", "refuse"):
-            return None
-        readings: list[Reading] = []
-        try:
-            readings = read(request.body())
-        except ValueError as error:
-            self.problems.append(f"{request.path}: {error}")
-            ok = Reply(400, str(error).encode(), {})
-        listener.pause(self.latency)
-        if behaviour == "fail":
-            return Reply(500, b"", {})
-        if behaviour == "rate-limit":
-            return _RATE_LIMIT
-        # Before the answer leaves: whoever waited for it may look at once.
-        acknowledged = time.time()
+
+    def _acknowledge(self, items: list[Item]) -> None:
         with self._changed:
-            self._items += [
-                Item(each.kind, each.name, each.trace_id, each.data, arrived, acknowledged)
-                for each in readings
-            ]
+            self._items += items
             self._changed.notify_all()
-        return ok
+
+
+class _Timed(Protocol):
+    @property
+    def times(self) -> Times: ...
+
+
+def _read_sentry(request: Request) -> list[Reading]:
+    return read_envelope(request.body())
+
+
+def _read_otlp(request: Request) -> list[Reading]:
+    from ctxkit.testing._otlp import read_otlp  # noqa: PLC0415 - foreign, only when asked for
+
+    return read_otlp(request.path, request.body())
+
+
+def _seconds(value: float) -> float:
+    return checked_timeout("retry_after", value)
 
 
 def _any_item(_: Item) -> bool:

@@ -2,22 +2,22 @@ from __future__ import annotations
 
 import gzip
 import http.client
+import importlib.util
 import json
 import socket
+import sys
 import threading
 import time
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
 from ctxkit.exceptions import ConfigurationError
-from ctxkit.testing import TelemetrySink
+from ctxkit.testing import Behaviour, Exchange, TelemetrySink, Times, _destination
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from ctxkit.testing.sink import Behaviour
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
@@ -207,6 +207,174 @@ def test_behaviour_refuse_refuses_and_ok_serves_on_the_same_port() -> None:
         sink.behaviour = "ok"
         assert sentry_port(sink) == port
         assert post(port, "/", MESSAGE)[0] == 200
+
+
+def test_behaviour_drip_acknowledges_with_the_last_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_destination, "DRIP_PAUSE", 0.001)
+    with TelemetrySink() as sink:
+        sink.behaviour = "drip"
+        port = sentry_port(sink)
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            connection.sendall(b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(MESSAGE))
+            connection.sendall(MESSAGE)
+            pieces = 0
+            answer = b""
+            while not answer.endswith(b"{}"):
+                piece = connection.recv(4096)
+                pieces += 1
+                answer += piece
+                if not answer.endswith(b"{}"):
+                    assert sink.items == []
+            assert [item.name for item in sink.wait_for(1)] == ["hello"]
+    assert pieces > 20
+
+
+def test_behaviour_drip_outlasts_a_client_s_timeout_for_each_read() -> None:
+    with TelemetrySink() as sink:
+        sink.behaviour = "drip"
+        connection = http.client.HTTPConnection("127.0.0.1", sentry_port(sink), timeout=0.5)
+        begun = time.monotonic()
+        thread = threading.Timer(1.5, sink.hang_up)
+        thread.start()
+        with pytest.raises((http.client.HTTPException, ConnectionError)):
+            exchange(connection)
+        connection.close()
+        thread.join()
+        assert time.monotonic() - begun > 1.4
+        assert sink.items == []
+
+
+def test_behaviour_reset_reads_the_request_and_resets() -> None:
+    with TelemetrySink() as sink:
+        sink.behaviour = "reset"
+        with pytest.raises(ConnectionResetError):
+            post(sentry_port(sink), "/", MESSAGE)
+        assert (sink.items, sink.requests) == ([], 1)
+
+
+def test_behaviour_reset_after_first_resets_the_second_request_of_a_connection() -> None:
+    with TelemetrySink() as sink:
+        sink.behaviour = "reset-after-first"
+        connection = http.client.HTTPConnection("127.0.0.1", sentry_port(sink), timeout=5)
+        exchange(connection)
+        with pytest.raises(ConnectionResetError):
+            exchange(connection)
+        connection.close()
+        assert post(sentry_port(sink), "/", MESSAGE)[0] == 200
+        assert (len(sink.items), sink.requests) == (2, 3)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux drops SYN packets")
+def test_behaviour_black_hole_lets_nobody_connect_until_it_ends() -> None:
+    with TelemetrySink() as sink:
+        port = sentry_port(sink)
+        kept = http.client.HTTPConnection("127.0.0.1", port, timeout=0.2)
+        exchange(kept)
+        sink.behaviour = "black-hole"
+        with pytest.raises(TimeoutError):
+            socket.create_connection(("127.0.0.1", port), timeout=0.3)
+        with pytest.raises(TimeoutError):
+            exchange(kept)
+        kept.close()
+        sink.behaviour = "ok"
+        assert post(port, "/", MESSAGE)[0] == 200
+        assert len(sink.items) == 2
+
+
+def test_behaviour_black_hole_elsewhere_than_on_linux_is_a_configuration_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with TelemetrySink() as sink, pytest.raises(ConfigurationError, match="only Linux"):
+        sink.behaviour = "black-hole"
+    assert sink.behaviour == "ok"
+
+
+@pytest.mark.parametrize("behaviour", ["refuse", "black-hole"])
+def test_behaviour_that_was_set_before_it_runs_holds_when_it_does(behaviour: Behaviour) -> None:
+    if behaviour == "black-hole" and sys.platform != "linux":
+        pytest.skip("only Linux drops SYN packets")
+    sink = TelemetrySink()
+    sink.behaviour = behaviour
+    with sink, pytest.raises((ConnectionRefusedError, TimeoutError)):
+        socket.create_connection(("127.0.0.1", sentry_port(sink)), timeout=0.3)
+
+
+def test_behaviours_may_be_set_in_any_order() -> None:
+    with TelemetrySink() as sink:
+        for behaviour in (*get_args(Behaviour), *reversed(get_args(Behaviour))):
+            if behaviour != "black-hole" or sys.platform == "linux":
+                sink.behaviour = behaviour
+            sink.behaviour = "ok"
+            assert post(sentry_port(sink), "/", MESSAGE)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [(2, "2"), (0.5, "0.5"), ("Fri, 31 Dec 1999 23:59:59 GMT", None), ("soon", None), (None, "")],
+)
+def test_retry_after_is_sent_as_it_was_set(value: Any, sent: str | None) -> None:
+    with TelemetrySink() as sink:
+        sink.behaviour = "rate-limit"
+        sink.retry_after = value
+        connection = http.client.HTTPConnection("127.0.0.1", sentry_port(sink), timeout=5)
+        connection.request("POST", "/", MESSAGE)
+        response = connection.getresponse()
+        connection.close()
+    expected = None if value is None else sent or value
+    assert (response.status, response.getheader("Retry-After")) == (429, expected)
+
+
+@pytest.mark.parametrize("name", ["latency", "retry_after", "sentry_latency", "otlp_latency"])
+def test_negative_seconds_are_a_configuration_error(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="zero or more"):
+        setattr(TelemetrySink(), name, -1)
+
+
+def test_latency_of_one_kind_leaves_the_other_alone() -> None:
+    sink = TelemetrySink(latency=0.5)
+    sink.otlp_latency = 0.1
+    assert (sink.sentry_latency, sink.otlp_latency, sink.latency) == (0.5, 0.1, 0.5)
+
+
+def test_hang_up_lets_hanging_clients_go_and_serves_on() -> None:
+    with TelemetrySink() as sink:
+        sink.behaviour = "hang"
+        thread = threading.Timer(0.1, sink.hang_up)
+        thread.start()
+        with pytest.raises((http.client.HTTPException, ConnectionError)):
+            post(sentry_port(sink), "/", MESSAGE, timeout=30)
+        thread.join()
+        sink.behaviour = "ok"
+        assert post(sentry_port(sink), "/", MESSAGE)[0] == 200
+
+
+def test_close_while_an_answer_is_due_acknowledges_nothing() -> None:
+    with TelemetrySink(latency=30) as sink:
+        thread = threading.Timer(0.2, sink.close)
+        thread.start()
+        with pytest.raises((http.client.HTTPException, ConnectionError)):
+            post(sentry_port(sink), "/", MESSAGE, timeout=30)
+        thread.join()
+    assert (sink.items, sink.requests) == ([], 1)
+
+
+def test_landed_is_what_was_acknowledged_before_the_answer_was_complete() -> None:
+    with TelemetrySink() as sink:
+        post(sentry_port(sink), "/", MESSAGE)
+        now = time.time()
+        times = Times(thawed=None, sent=now, first_byte=now, complete=now, stopped=None)
+        post(sentry_port(sink), "/", envelope(("event", {"message": "late"})))
+        landed = sink.landed(Exchange(200, (), b"", times))
+    assert [item.name for item in landed] == ["hello"]
+
+
+def test_environ_names_what_the_sdks_read() -> None:
+    with TelemetrySink() as sink:
+        environ = sink.environ
+        assert environ["SENTRY_DSN"] == sink.dsn
+        if importlib.util.find_spec("opentelemetry.proto"):
+            assert environ["OTEL_EXPORTER_OTLP_ENDPOINT"] == sink.otlp_endpoint
 
 
 def test_behaviour_of_one_kind_leaves_the_other_alone() -> None:
