@@ -17,10 +17,14 @@ from ctxkit.flushing.engine import (
 )
 from ctxkit.flushing.protocol import Sink
 from ctxkit.flushing.report import FlushReport, SinkOutcome, SinkResult, SinkStatus
+from ctxkit.flushing.sinks.calling import CallableSink
+from ctxkit.flushing.sinks.handlers import LoggingSink
 
 __all__ = (
     "BreakerState",
+    "CallableSink",
     "FlushReport",
+    "LoggingSink",
     "Sink",
     "SinkCounters",
     "SinkOutcome",

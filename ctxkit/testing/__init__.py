@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ctxkit.testing._destination import Behaviour
 from ctxkit.testing._exchange import Exchange, Times
+from ctxkit.testing._fakes import FakeClock, MemorySink
 from ctxkit.testing._items import Item
 from ctxkit.testing.freezing import FreezingServer
 from ctxkit.testing.runtime_api import LambdaHost, LambdaResult
@@ -15,10 +16,12 @@ from ctxkit.testing.sink import TelemetrySink
 __all__ = (
     "Behaviour",
     "Exchange",
+    "FakeClock",
     "FreezingServer",
     "Item",
     "LambdaHost",
     "LambdaResult",
+    "MemorySink",
     "TelemetrySink",
     "Times",
 )
