@@ -5,6 +5,7 @@ Importing it brings in no foreign package.
 
 from __future__ import annotations
 
+from ctxkit.testing._contract import SinkContract
 from ctxkit.testing._destination import Behaviour
 from ctxkit.testing._exchange import Exchange, Times
 from ctxkit.testing._fakes import FakeClock, MemorySink
@@ -22,6 +23,7 @@ __all__ = (
     "LambdaHost",
     "LambdaResult",
     "MemorySink",
+    "SinkContract",
     "TelemetrySink",
     "Times",
 )

@@ -68,9 +68,11 @@ class LoggingSink:
             raise ConfigurationError("LoggingSink()", *_why_not(handler))
         self.name = name or _name_of(handler)
         self.handler = handler
+        self._buffered: Any = handler  # the same: only some handlers have a buffer
         self._listener = listener
         self._ledger = Ledger()
         self._backlog = _Backlog(_queue_of(handler)) if _queue_of(handler) is not None else None
+        self._taken: list[Any] = []  # out of a buffer, and not with its target yet
         self._behind: dict[int, LoggingSink] = {}
         self._watched: dict[int, Any] = {}
         self._watch()
@@ -102,7 +104,7 @@ class LoggingSink:
         """Count the records that no handler at the end has had yet; None if unclear."""
         self._watch()
         if self._backlog is None:
-            count: int | None = len(self.handler.buffer)  # type: ignore[attr-defined]
+            count: int | None = len(self._buffered.buffer) + len(self._taken)
         else:
             count = self._backlog.pending()
         for sink in self._behind.values():
@@ -122,9 +124,12 @@ class LoggingSink:
         return next((outcome for outcome in outcomes if outcome.status is not SinkStatus.OK), _OK)
 
     def after_fork(self) -> None:
-        """Forget what the parent was waiting for."""
+        """Leave to the parent what is the parent's."""
         if self._backlog is not None:
             self._backlog.reset()
+        else:
+            self._taken = []
+            self._buffered.buffer.clear()
         for sink in self._behind.values():
             sink.after_fork()
 
@@ -132,8 +137,25 @@ class LoggingSink:
         handler = self.handler
         if getattr(handler, "target", self) is None and self.pending():
             return SinkOutcome(SinkStatus.ERROR, "the handler has no target")
-        handler.flush()
+        if getattr(type(handler).flush, "__qualname__", "") == "MemoryHandler.flush":
+            self._hand_over(handler)
+        else:
+            handler.flush()
         return _OK
+
+    def _hand_over(self, handler: Any) -> None:
+        """Do what ``MemoryHandler.flush`` does without its lock, which logging waits for."""
+        fresh: list[Any] = []
+        with handler.lock:
+            self._taken, handler.buffer = handler.buffer, fresh
+        try:
+            while self._taken and handler.target is not None:
+                handler.target.handle(self._taken[0])
+                del self._taken[0]
+        finally:
+            with handler.lock:  # empty, unless something was raised
+                handler.buffer[:0] = self._taken
+                self._taken = []
 
     def _wait(self, timeout: float) -> SinkOutcome:
         backlog = self._backlog
