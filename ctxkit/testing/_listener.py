@@ -7,6 +7,7 @@ import io
 import socket
 import struct
 import threading
+import time
 import zlib
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _LIMIT = 64 * 1024 * 1024  # bytes of one request body, compressed or not
 _PATIENCE = 0.1  # seconds in which loopback accepts a connection if it ever will
+_FAREWELL = 1.0  # seconds in which a connection is closed by its thread, if that is not busy
 _FILLERS = 16  # connections that fill the queue of one that does not accept, at the most
 # Closing discards what was not sent, and resets. https://man7.org/linux/man-pages/man7/socket.7.html
 _NO_LINGER = struct.pack("ii", 1, 0)
@@ -120,8 +122,9 @@ class Listener:
     def close(self) -> None:
         """Stop serving, drop every connection, free the port."""
         self._stop()
-        self.drop_connections()
+        dropped = self._reset_connections()
         self._closed.set()
+        self._see_off(dropped)
         self._give_way()
 
     def pause(self, seconds: float) -> None:
@@ -134,10 +137,21 @@ class Listener:
 
         Not closed, which some clients take for the end of an answer that has just begun.
         """
-        for connection in list(self.connections):
+        # A client that still took one for alive would lose its next request.
+        self._see_off(self._reset_connections())
+
+    def _reset_connections(self) -> list[socket.socket]:
+        dropped = list(self.connections)
+        for connection in dropped:
             self.resetting.add(connection)
             with contextlib.suppress(OSError):  # its own thread may have closed it meanwhile
                 connection.shutdown(socket.SHUT_RD)  # tells the client nothing, wakes the thread
+        return dropped
+
+    def _see_off(self, dropped: list[socket.socket]) -> None:
+        deadline = time.monotonic() + _FAREWELL
+        while not self.connections.isdisjoint(dropped) and time.monotonic() < deadline:
+            time.sleep(0.001)
 
     def accept(self) -> None:
         """Serve the port, whatever was done with it before."""
@@ -229,12 +243,13 @@ class _Server(ThreadingHTTPServer):
 
     def shutdown_request(self, request: Any) -> None:
         """Close a connection, without a farewell if it is to be reset."""
-        if request not in self.listener.resetting:
+        if request in self.listener.resetting:
+            request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            self.close_request(request)
+        else:
             super().shutdown_request(request)
-            return
+        self.listener.connections.discard(request)
         self.listener.resetting.discard(request)
-        request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        self.close_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: a client that hangs up is what this server is for."""
@@ -249,10 +264,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.listener = cast("_Server", self.server).listener
         self.requests = 0
         self.listener.connections.add(self.connection)
-
-    def finish(self) -> None:
-        self.listener.connections.discard(self.connection)
-        super().finish()
 
     def do_GET(self) -> None:
         self._handle(b"")

@@ -1,4 +1,4 @@
-"""Fixtures for pytest: what a test leaves behind fails it, and each test has its own context.
+"""Fixtures for pytest: hosts that freeze, a backend for telemetry, and tests that leave nothing.
 
 Name it in the ``conftest.py`` at the root of the tests::
 
@@ -7,6 +7,7 @@ Name it in the ``conftest.py`` at the root of the tests::
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from contextvars import copy_context
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +18,8 @@ import pytest
 from ctxkit.context import current
 from ctxkit.context.stepping import run_coroutine_in
 from ctxkit.propagation import LeakWatch, left_behind
+from ctxkit.testing._fixtures import FrozenLambdas, FrozenServers
+from ctxkit.testing.sink import TelemetrySink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -75,6 +78,47 @@ def fresh_context() -> None:
     What it sets, in any ``ContextVar``, is gone when it returns. For ``def`` and ``async
     def`` tests, the latter with pytest-asyncio or anyio.
     """
+
+
+@pytest.fixture
+def telemetry_sink() -> Generator[TelemetrySink, None, None]:
+    """Receive what Sentry and OpenTelemetry send in this test, and say when it landed.
+
+    Returns:
+        A :class:`ctxkit.testing.TelemetrySink` that runs.
+    """
+    with TelemetrySink() as sink:
+        yield sink
+
+
+@pytest.fixture
+def frozen_server(
+    request: pytest.FixtureRequest, telemetry_sink: TelemetrySink
+) -> Generator[FrozenServers, None, None]:
+    """Start a real server that is frozen as soon as each response is complete.
+
+    Returns:
+        A function: ``frozen_server("uvicorn shop:app --port {port}")`` returns a
+        :class:`ctxkit.testing.FreezingServer` that accepts connections, was started in the
+        root of the tests, and sends to ``telemetry_sink``.
+    """
+    with ExitStack() as stack:
+        yield FrozenServers(telemetry_sink, request.config.rootpath, stack)
+
+
+@pytest.fixture
+def frozen_lambda(
+    request: pytest.FixtureRequest, telemetry_sink: TelemetrySink
+) -> Generator[FrozenLambdas, None, None]:
+    """Run a Lambda function in the real runtime, frozen between its events.
+
+    Returns:
+        A function: ``frozen_lambda("shop.handler")`` returns a
+        :class:`ctxkit.testing.LambdaHost` that waits for an event, was started in the root
+        of the tests, and sends to ``telemetry_sink``.
+    """
+    with ExitStack() as stack:
+        yield FrozenLambdas(telemetry_sink, request.config.rootpath, stack)
 
 
 @pytest.hookimpl(wrapper=True)

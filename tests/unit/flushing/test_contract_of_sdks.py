@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from importlib.metadata import version
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,11 @@ class TestSentry(SdkContract):
 
 class OTelContract(SdkContract):
     otel: OTel
+
+    def fail(self, sink: Any) -> None:
+        if tuple(map(int, version("opentelemetry-sdk").split(".")[:2])) < (1, 35):
+            pytest.skip("this exporter does not give up in time")
+        super().fail(sink)
 
     def make_sink(self) -> Sink:
         set_up = otel_set_up(self.backend.otlp_endpoint, self.monkeypatch, timeout=1.0)
