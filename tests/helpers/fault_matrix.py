@@ -1,0 +1,165 @@
+"""The fault matrix: each host meets each fault of each destination, once."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from helpers.project import ROOT
+from helpers.servers import python_path
+
+from ctxkit.testing import FreezingServer, LambdaHost, TelemetrySink
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ctxkit.testing import Exchange
+
+BUDGET = 0.4  # seconds that a response may be held
+MATRIX: dict[str, Any] = tomllib.loads((ROOT / "docs/faults.toml").read_text())
+#: What each destination has to get of an order when nothing is wrong with it.
+KINDS = {
+    "sentry": {"sentry.event"},
+    "otlp": {"otel.span", "otel.log", "otel.metric"},
+}
+SINKS = {"sentry": {"sentry"}, "otlp": {"otel.traces", "otel.metrics", "otel.logs"}}
+#: Seconds that the slow destination takes.
+SLOW = 0.05
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A host, and a destination that has a fault."""
+
+    host: str
+    fault: str
+    destination: str
+
+    def __str__(self) -> str:
+        return f"{self.host}-{self.fault}-{self.destination}"
+
+    @property
+    def expected(self) -> str:
+        """The status that the report gives to the sinks of the destination."""
+        [fault] = [fault for fault in MATRIX["faults"] if fault["name"] == self.fault]
+        return str(fault[self.destination])
+
+    @property
+    def healthy(self) -> str:
+        return "otlp" if self.destination == "sentry" else "sentry"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a cell.
+
+    Attributes:
+        answer: What the client had.
+        arrived: The kinds of the items of its order that each destination had acknowledged
+            when the host was frozen.
+        report: The line that the host wrote of its flush.
+    """
+
+    answer: Exchange
+    arrived: set[str]
+    report: dict[str, Any]
+
+
+def available(host: str) -> bool:
+    """Whether what the host needs is installed."""
+    needs = {host["name"]: host["needs"] for host in MATRIX["hosts"]}[host]
+    return all(_found(module) for module in needs)
+
+
+def _found(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def cells() -> list[Cell]:
+    return [
+        Cell(host["name"], fault["name"], destination)
+        for host in MATRIX["hosts"]
+        for fault in MATRIX["faults"]
+        for destination in KINDS
+    ]
+
+
+def run(hosts: Iterable[str], folder: Path) -> dict[Cell, Outcome]:
+    """Run the cells of these hosts, the hosts at the same time."""
+    chosen = list(hosts)
+    with ThreadPoolExecutor(len(chosen)) as pool:
+        parts = pool.map(lambda host: run_host(host, folder / host.replace(" ", "-")), chosen)
+    return {cell: outcome for part in parts for cell, outcome in part.items()}
+
+
+def run_host(host: str, folder: Path) -> dict[Cell, Outcome]:
+    """Run the cells of one host, one after the other in the same process."""
+    folder.mkdir()
+    reports = folder / "reports"
+    reports.touch()
+    outcomes = {}
+    with TelemetrySink() as sink, _open(host, sink, folder) as server:
+        for number, cell in enumerate(each for each in cells() if each.host == host):
+            _heal(sink)
+            server.request("GET", "/setup")
+            _disturb(sink, cell)
+            seen = reports.stat().st_size
+            answer = server.request("GET", f"/order-{number}")
+            # It is frozen by now: what has not arrived, never does.
+            arrived = {item.kind for item in sink.items if _order(item) == f"order-{number}"}
+            [report] = _lines(reports, seen)
+            outcomes[cell] = Outcome(answer, arrived, report)
+        _heal(sink)
+    return outcomes
+
+
+def _open(host: str, sink: TelemetrySink, folder: Path) -> FreezingServer | LambdaHost:
+    environ = {
+        **sink.environ,
+        "PYTHONPATH": python_path(),
+        "CTXKIT_FLUSH_TIMEOUT": str(BUDGET),
+        "CTXKIT_LAMBDA_MODE": "extension" if host == "Lambda extension" else "return",
+        "FAULT_REPORTS": str(folder / "reports"),
+    }
+    if host.startswith("Lambda"):
+        return LambdaHost("helpers.fault_host.handler", env=environ, cwd=folder)
+    command = {
+        "WSGI": "gunicorn --no-control-socket -b 127.0.0.1:{port} helpers.fault_host:wsgi",
+        "ASGI": "uvicorn --lifespan off --port {port} helpers.fault_host:asgi",
+    }[host]
+    environ["CTXKIT_FLUSH_MODE"] = "always"
+    return FreezingServer([sys.executable, "-m", *command.split()], env=environ, cwd=folder)
+
+
+def _disturb(sink: TelemetrySink, cell: Cell) -> None:
+    if cell.fault == "slow":
+        setattr(sink, f"{cell.destination}_latency", SLOW)
+    else:
+        setattr(sink, f"{cell.destination}_behaviour", cell.fault)
+
+
+def _heal(sink: TelemetrySink) -> None:
+    sink.behaviour = "ok"
+    sink.latency = 0
+    sink.hang_up()
+
+
+def _order(item: Any) -> object:
+    if item.kind == "otel.metric":
+        return item.data["attributes"].get("order")
+    return item.name
+
+
+def _lines(reports: Path, start: int) -> list[Any]:
+    with reports.open() as file:
+        file.seek(start)
+        return [json.loads(line) for line in file]

@@ -1,0 +1,84 @@
+"""A destination that is out of order costs a response no more than its budget, and nothing else.
+
+Every fault of every destination, on every kind of host: the matrix of ``docs/faults.toml``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, get_args
+
+import pytest
+
+for module in ("sentry_sdk", "opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"):
+    pytest.importorskip(module)
+from helpers.fault_matrix import (  # noqa: E402 - after the skip
+    BUDGET,
+    KINDS,
+    MATRIX,
+    SINKS,
+    SLOW,
+    Cell,
+    Outcome,
+    available,
+    cells,
+    run,
+)
+
+from ctxkit.testing import Behaviour  # noqa: E402
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SLACK = 1.5  # seconds; a busy machine, not the promise
+EXTENSION = "Lambda extension"
+#: The first that fails fails them all, and needs the time of all.
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[Cell, Outcome]:
+    hosts = [host["name"] for host in MATRIX["hosts"] if available(host["name"])]
+    folder: Path = tmp_path_factory.mktemp("faults")
+    return run(hosts, folder)
+
+
+@pytest.fixture(params=cells(), ids=str)
+def cell(request: pytest.FixtureRequest) -> Cell:
+    cell: Cell = request.param
+    if not available(cell.host):
+        pytest.skip(f"what {cell.host} needs is not installed")
+    return cell
+
+
+@pytest.fixture
+def outcome(cell: Cell, outcomes: dict[Cell, Outcome]) -> Outcome:
+    return outcomes[cell]
+
+
+def test_response_comes_within_the_budget(cell: Cell, outcome: Outcome) -> None:
+    assert (outcome.answer.status, outcome.answer.body) == (200, b"ok")
+    assert outcome.answer.times.latency < BUDGET + SLACK
+    if cell.host == EXTENSION:
+        assert outcome.answer.times.complete < outcome.report["time"]
+    elif cell.fault == "slow":
+        assert outcome.answer.times.latency > SLOW
+    elif cell.expected == "timeout":
+        assert outcome.answer.times.latency > BUDGET
+
+
+def test_what_went_to_the_healthy_destination_has_landed(cell: Cell, outcome: Outcome) -> None:
+    assert KINDS[cell.healthy] <= outcome.arrived
+    broken = KINDS[cell.destination] & outcome.arrived
+    assert broken == (KINDS[cell.destination] if cell.expected == "ok" else set())
+
+
+def test_report_says_what_became_of_each_sink(cell: Cell, outcome: Outcome) -> None:
+    expected = dict.fromkeys(SINKS[cell.destination], cell.expected)
+    expected |= dict.fromkeys(SINKS[cell.healthy], "ok")
+    assert outcome.report["statuses"] == expected, outcome.report["details"]
+
+
+def test_matrix_has_every_fault_that_a_sink_can_have() -> None:
+    # That a kept connection is reset is for the tests of the spool: here each case has its own.
+    faults = {fault["name"] for fault in MATRIX["faults"]}
+    assert faults == {*get_args(Behaviour), "slow"} - {"ok", "reset-after-first"}
