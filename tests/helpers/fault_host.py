@@ -63,9 +63,7 @@ def serve(name: str) -> None:
 def note(report: FlushReport) -> None:
     line = {
         "time": time.time(),
-        "seconds": report.seconds,
-        "statuses": {result.sink: result.status for result in report.results},
-        "details": {result.sink: result.detail for result in report.results},
+        "results": {result.sink: (result.status, result.detail) for result in report.results},
     }
     with REPORTS.open("a") as file:
         file.write(f"{json.dumps(line)}\n")

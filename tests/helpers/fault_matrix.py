@@ -63,7 +63,7 @@ class Outcome:
         answer: What the client had.
         arrived: The kinds of the items of its order that each destination had acknowledged
             when the host was frozen.
-        report: The line that the host wrote of its flush.
+        report: When the host had flushed, and the status and detail of each sink.
     """
 
     answer: Exchange
@@ -116,8 +116,7 @@ def run_host(host: str, folder: Path) -> dict[Cell, Outcome]:
             answer = server.request("GET", f"/order-{number}")
             # It is frozen by now: what has not arrived, never does.
             arrived = {item.kind for item in sink.items if _order(item) == f"order-{number}"}
-            [report] = _lines(reports, seen)
-            outcomes[cell] = Outcome(answer, arrived, report)
+            outcomes[cell] = Outcome(answer, arrived, _merged(_lines(reports, seen)))
         _heal(sink)
     return outcomes
 
@@ -157,6 +156,19 @@ def _order(item: Any) -> object:
     if item.kind == "otel.metric":
         return item.data["attributes"].get("order")
     return item.name
+
+
+def _merged(reports: list[Any]) -> dict[str, Any]:
+    """Return the first report, with what later ones know better of a sink.
+
+    Two of Lambda's threads may flush for one invocation, each in case the other does not.
+    """
+    merged: dict[str, Any] = {"time": min(report["time"] for report in reports), "results": {}}
+    for report in reports:
+        for sink, result in report["results"].items():
+            if merged["results"].get(sink, ("empty", ""))[0] == "empty":
+                merged["results"][sink] = tuple(result)
+    return merged
 
 
 def _lines(reports: Path, start: int) -> list[Any]:
