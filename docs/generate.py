@@ -168,6 +168,22 @@ def _notes(feature: dict[str, Any]) -> str:
     return f"- {feature['name']}: {how}.{others}{shown}\n"
 
 
+def _faults() -> str:
+    matrix = tomllib.loads((HERE / "faults.toml").read_text())
+    hosts = [host["name"] for host in matrix["hosts"]]
+    destinations = {"sentry": "Sentry", "otlp": "OTLP"}
+    rows = (
+        (
+            f"{fault['what'][0].upper()}{fault['what'][1:]}.",
+            name,
+            *(f"`{fault[key]}`" for _ in hosts),
+        )
+        for fault in matrix["faults"]
+        for key, name in destinations.items()
+    )
+    return _table(("What the destination does", "Destination", *hosts), rows)
+
+
 def _peers() -> str:
     peers = tomllib.loads((HERE / "features.toml").read_text())["peers"]
     return _table(
@@ -178,6 +194,7 @@ def _peers() -> str:
 
 SECTIONS: dict[str, Callable[[], str]] = {
     "checks": _checks,
+    "faults": _faults,
     "features": _features,
     "hosts": _hosts,
     "leaks": _leaks,

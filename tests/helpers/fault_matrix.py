@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from helpers.project import ROOT
@@ -18,6 +19,7 @@ from ctxkit.testing import FreezingServer, LambdaHost, TelemetrySink
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from ctxkit.testing import Exchange
 
@@ -31,6 +33,10 @@ KINDS = {
 SINKS = {"sentry": {"sentry"}, "otlp": {"otel.traces", "otel.metrics", "otel.logs"}}
 #: Seconds that the slow destination takes.
 SLOW = 0.05
+ALL = KINDS["sentry"] | KINDS["otlp"]
+# What the SDKs still try themselves they give up, or get through with, within seconds.
+_PATIENCE = 30.0  # seconds in which further requests come until all has arrived
+_BETWEEN = 0.2  # seconds
 
 
 @dataclass(frozen=True)
@@ -63,11 +69,13 @@ class Outcome:
         answer: What the client had.
         arrived: The kinds of the items of its order that each destination had acknowledged
             when the host was frozen.
+        later: The same, when the destination was well again and further requests had come.
         report: When the host had flushed, and the status and detail of each sink.
     """
 
     answer: Exchange
     arrived: set[str]
+    later: set[str]
     report: dict[str, Any]
 
 
@@ -93,40 +101,74 @@ def cells() -> list[Cell]:
     ]
 
 
-def run(hosts: Iterable[str], folder: Path) -> dict[Cell, Outcome]:
-    """Run the cells of these hosts, the hosts at the same time."""
+def run(hosts: Iterable[str], folder: Path, spool: Path | None = None) -> dict[Cell, Outcome]:
+    """Run the cells of these hosts, the hosts at the same time.
+
+    Args:
+        hosts: Their names.
+        folder: Where they may write.
+        spool: Where ctxkit keeps what it could not send; None switches that off.
+    """
     chosen = list(hosts)
+    places = [None if spool is None else _made(spool / host.replace(" ", "-")) for host in chosen]
     with ThreadPoolExecutor(len(chosen)) as pool:
-        parts = pool.map(lambda host: run_host(host, folder / host.replace(" ", "-")), chosen)
+        parts = pool.map(run_host, chosen, repeat(folder), places)
     return {cell: outcome for part in parts for cell, outcome in part.items()}
 
 
-def run_host(host: str, folder: Path) -> dict[Cell, Outcome]:
+def run_host(host: str, above: Path, spool: Path | None) -> dict[Cell, Outcome]:
     """Run the cells of one host, one after the other in the same process."""
-    folder.mkdir()
+    folder = _made(above / host.replace(" ", "-"))
     reports = folder / "reports"
     reports.touch()
-    outcomes = {}
-    with TelemetrySink() as sink, _open(host, sink, folder) as server:
-        for number, cell in enumerate(each for each in cells() if each.host == host):
-            _heal(sink)
+    chosen = [cell for cell in cells() if cell.host == host]
+    observed = []
+    with TelemetrySink() as sink, _open(host, sink, folder, spool) as server:
+        for number, cell in enumerate(chosen):
             server.request("GET", "/setup")
             _disturb(sink, cell)
             seen = reports.stat().st_size
             answer = server.request("GET", f"/order-{number}")
-            # It is frozen by now: what has not arrived, never does.
-            arrived = {item.kind for item in sink.items if _order(item) == f"order-{number}"}
-            outcomes[cell] = Outcome(answer, arrived, _merged(_lines(reports, seen)))
-        _heal(sink)
-    return outcomes
+            # It is frozen by now: what has not arrived, does so when it is thawed, or never.
+            arrived = _arrived(sink, f"order-{number}")
+            observed.append((answer, arrived, _merged(_lines(reports, seen))))
+            _heal(sink)
+        if spool is not None:
+            _catch_up(server, sink, [f"order-{number}" for number in range(len(chosen))])
+        later = [_arrived(sink, f"order-{number}") for number in range(len(chosen))]
+    return {
+        cell: Outcome(answer, arrived, late, report)
+        for cell, (answer, arrived, report), late in zip(chosen, observed, later, strict=True)
+    }
 
 
-def _open(host: str, sink: TelemetrySink, folder: Path) -> FreezingServer | LambdaHost:
-    environ = {
+def _catch_up(server: FreezingServer | LambdaHost, sink: TelemetrySink, orders: list[str]) -> None:
+    """Send further requests until all of the orders have arrived, or are not going to."""
+    server.request("GET", "/setup")
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline and any(_arrived(sink, each) != ALL for each in orders):
+        server.request("GET", "/after")
+        time.sleep(_BETWEEN)
+
+
+def _arrived(sink: TelemetrySink, order: str) -> set[str]:
+    return {item.kind for item in sink.items if _order(item) == order}
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _open(
+    host: str, sink: TelemetrySink, folder: Path, spool: Path | None
+) -> FreezingServer | LambdaHost:
+    environ: dict[str, str | None] = {
         **sink.environ,
         "PYTHONPATH": python_path(),
         "CTXKIT_FLUSH_TIMEOUT": str(BUDGET),
         "CTXKIT_LAMBDA_MODE": "extension" if host == "Lambda extension" else "return",
+        "CTXKIT_SPOOL": None if spool is None else str(spool),
         "FAULT_REPORTS": str(folder / "reports"),
     }
     if host.startswith("Lambda"):

@@ -5,13 +5,15 @@ Every fault of every destination, on every kind of host: the matrix of ``docs/fa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from importlib.util import find_spec
+from typing import get_args
 
 import pytest
 
 for module in ("sentry_sdk", "opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"):
     pytest.importorskip(module)
 from helpers.fault_matrix import (  # noqa: E402 - after the skip
+    ALL,
     BUDGET,
     KINDS,
     MATRIX,
@@ -26,9 +28,6 @@ from helpers.fault_matrix import (  # noqa: E402 - after the skip
 
 from ctxkit.testing import Behaviour  # noqa: E402
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 SLACK = 1.5  # seconds; a busy machine, not the promise
 EXTENSION = "Lambda extension"
 #: The first that fails fails them all, and needs the time of all.
@@ -38,8 +37,13 @@ pytestmark = pytest.mark.timeout(120)
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[Cell, Outcome]:
     hosts = [host["name"] for host in MATRIX["hosts"] if available(host["name"])]
-    folder: Path = tmp_path_factory.mktemp("faults")
-    return run(hosts, folder)
+    return run(hosts, tmp_path_factory.mktemp("faults"))
+
+
+@pytest.fixture(scope="module")
+def spooled(tmp_path_factory: pytest.TempPathFactory) -> dict[Cell, Outcome]:
+    hosts = [host["name"] for host in MATRIX["hosts"] if available(host["name"])]
+    return run(hosts, tmp_path_factory.mktemp("faults"), tmp_path_factory.mktemp("spools"))
 
 
 @pytest.fixture(params=cells(), ids=str)
@@ -77,6 +81,16 @@ def test_report_says_what_became_of_each_sink(cell: Cell, outcome: Outcome) -> N
     expected |= dict.fromkeys(SINKS[cell.healthy], "ok")
     results = outcome.report["results"]
     assert {sink: status for sink, (status, _) in results.items()} == expected, results
+
+
+@pytest.mark.skipif(find_spec("ctxkit.flushing.spooling") is None, reason="there is no spool yet")
+def test_nothing_is_lost_with_the_spool_on_once_the_destination_is_back(
+    cell: Cell, spooled: dict[Cell, Outcome]
+) -> None:
+    outcome = spooled[cell]
+    assert outcome.answer.times.latency < BUDGET + SLACK
+    assert KINDS[cell.healthy] <= outcome.arrived
+    assert outcome.later == ALL, outcome.report
 
 
 def test_matrix_has_every_fault_that_a_sink_can_have() -> None:
