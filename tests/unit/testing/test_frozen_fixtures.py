@@ -25,9 +25,6 @@ def handler(event, context):
     sentry_sdk.capture_message(f"order {event['order']}")
     return {"folder": os.getcwd(), "mine": os.environ.get("MINE")}
 
-def forgetful(event, context):
-    sentry_sdk.capture_message("never seen")
-
 def record(environ, start_response):
     sentry_sdk.capture_message(f"asked for {environ['PATH_INFO']}")
     start_response("200 OK", [("Content-Length", "2")])
@@ -51,16 +48,6 @@ def test_function(frozen_lambda):
     import shop
     function = frozen_lambda(shop.handler, env={"MINE": "yes"})
     assert function.invoke({"order": 8}).payload["mine"] == "yes"
-
-def test_forgetful(frozen_lambda, telemetry_sink):
-    telemetry_sink.latency = 0.2
-    function = frozen_lambda("shop.forgetful")
-    assert telemetry_sink.landed(function.invoke({})) == []
-
-def test_two(frozen_lambda, telemetry_sink):
-    for order, function in enumerate([frozen_lambda("shop.handler") for _ in range(2)]):
-        function.invoke({"order": order})
-    assert [item.name for item in telemetry_sink.items] == ["order 0", "order 1"]
 """
 
 SERVER = """
@@ -74,9 +61,10 @@ def test_my_site_lands(frozen_server, telemetry_sink):
     response = site.request("GET", "/orders")
     assert [item.name for item in telemetry_sink.landed(response)] == ["asked for /orders"]
 
-def test_argv(frozen_server):
-    argv = [sys.executable, "-m", *COMMAND.split()]
-    assert frozen_server(argv, env={"CTXKIT_FLUSH_MODE": "never"}).request("GET", "/").status == 200
+def test_argv(frozen_server, tmp_path):
+    argv = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "{port}"]
+    site = frozen_server(argv, cwd=tmp_path, env={"CTXKIT_FLUSH_MODE": None})
+    assert site.request("HEAD", "/").status == 200
 
 def test_failure(frozen_server):
     with pytest.raises(HostError, match="no_such_server"):
@@ -92,7 +80,7 @@ def test_sink_that_hangs(frozen_server, telemetry_sink):
 @pytest.mark.parametrize(
     ("needed", "tests", "passed"),
     [
-        ("awslambdaric", LAMBDA, 5),
+        ("awslambdaric", LAMBDA, 3),
         ("gunicorn", SERVER, 4),
     ],
     ids=["lambda", "server"],
@@ -107,6 +95,7 @@ def test_hosts_of_a_user_s_tests_freeze_and_send_to_the_test_s_sink(
     pytester.makepyfile(shop=SHOP, test_shop=tests)
     paths = [str(Path(ctxkit.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+    monkeypatch.delenv("PYTHONDEVMODE", raising=False)  # it makes many processes take long
     result = pytester.runpytest_subprocess("-p", "no:asyncio", "-p", "no:cacheprovider")
     result.assert_outcomes(passed=passed)
 
