@@ -211,6 +211,10 @@ class Liar(Trail):
 
 
 class Forgetful(Trail):
+    def pending(self) -> int:
+        time.sleep(0.001)  # so that those who record are at it for a while
+        return self.waiting
+
     def flush(self, timeout: float) -> bool:
         taken = self.waiting
         time.sleep(0.005)
@@ -259,7 +263,7 @@ class AtMostOnce(Trail):
         if self.sending:
             return False
         self.sending = 1
-        time.sleep(0.05)
+        time.sleep(0.2)
         return super().flush(timeout)
 
 

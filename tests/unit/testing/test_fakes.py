@@ -8,6 +8,7 @@ import pytest
 
 from ctxkit.exceptions import ConfigurationError
 from ctxkit.flushing import Sink, SinkOutcome, SinkStatus, add_sink, flush, remove_sink
+from ctxkit.flushing.breaker import REST, THRESHOLD, Breaker, BreakerState
 from ctxkit.testing import FakeClock, MemorySink
 
 
@@ -87,6 +88,16 @@ def test_clock_passes_the_time_of_a_freeze(*, monotonic: bool, now: float) -> No
     clock = FakeClock()
     clock.freeze(60, monotonic=monotonic)
     assert (clock(), clock.time() - clock.born) == (now, 60)
+
+
+def test_clock_may_be_given_to_what_takes_one() -> None:
+    clock = FakeClock()
+    breaker = Breaker(clock)
+    for _ in range(THRESHOLD):
+        breaker.fail()
+    states = [breaker.state]
+    clock.freeze(REST)
+    assert [*states, breaker.state] == [BreakerState.OPEN, BreakerState.HALF_OPEN]
 
 
 def test_wall_clock_may_be_set_back_alone() -> None:
