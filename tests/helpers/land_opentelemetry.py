@@ -63,12 +63,9 @@ class OTel:
     def record(self) -> None:
         """Record a span, a log record and a measurement."""
         with self.tracers.get_tracer("shop").start_as_current_span("order"):
-            self.emit("ordered")
+            record = logging.LogRecord("shop", logging.INFO, __file__, 1, "ordered", (), None)
+            self.log_handler.emit(record)
         self.counter.add(1)
-
-    def emit(self, text: str) -> None:
-        """Record a log record."""
-        self.log_handler.emit(logging.LogRecord("shop", logging.INFO, __file__, 1, text, (), None))
 
     def shut_down(self) -> None:
         """End the providers' threads."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import ExitStack
 from importlib.metadata import version
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -74,8 +75,20 @@ class TestSentry(SdkContract):
         sentry_sdk.capture_message(f"sold {next(self.numbers)}")
 
 
+class TestSentryWithManySenders(TestSentry):
+    """With the transport that sends several envelopes at once."""
+
+    def make_sink(self) -> Sink:
+        several = pytest.importorskip("ctxkit.contrib.sentry").ConcurrentTransport
+        self.numbers = count()
+        set_up = sentry_set_up(self.backend.dsn, transport=several)
+        self.client = self.stack.enter_context(set_up)
+        return self.found()
+
+
 class OTelContract(SdkContract):
     otel: OTel
+    options: ClassVar[dict[str, Any]] = {}
 
     def fail(self, sink: Any) -> None:
         if tuple(map(int, version("opentelemetry-sdk").split(".")[:2])) < (1, 35):
@@ -83,7 +96,7 @@ class OTelContract(SdkContract):
         super().fail(sink)
 
     def make_sink(self) -> Sink:
-        set_up = otel_set_up(self.backend.otlp_endpoint, self.monkeypatch, timeout=1.0)
+        set_up = otel_set_up(self.backend.otlp_endpoint, self.monkeypatch, **self.options)
         self.otel = self.stack.enter_context(set_up)
         return self.found()
 
@@ -101,7 +114,25 @@ class TestOTelLogs(OTelContract):
     kind = "otel.log"
 
     def record(self, sink: Any) -> None:
-        self.otel.emit("sold")
+        self.otel.log_handler.emit(logging.makeLogRecord({"msg": "sold", "levelno": logging.INFO}))
+
+
+class WithManyExporters(OTelContract):
+    """With exporters that send several batches at once."""
+
+    options: ClassVar = {"concurrent": True}
+
+    def make_sink(self) -> Sink:
+        pytest.importorskip("ctxkit.contrib.opentelemetry")
+        return super().make_sink()
+
+
+class TestOTelTracesWithManyExporters(WithManyExporters, TestOTelTraces):
+    pass
+
+
+class TestOTelLogsWithManyExporters(WithManyExporters, TestOTelLogs):
+    pass
 
 
 class TestOTelMetrics(OTelContract):
