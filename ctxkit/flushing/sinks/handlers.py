@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections import deque
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final, final
 
 from ctxkit.exceptions import ConfigurationError
 from ctxkit.flushing.report import SinkOutcome, SinkStatus
-from ctxkit.flushing.sinks._watching import Ledger, tap
+from ctxkit.flushing.sinks._watching import tap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _POLL: Final = 0.1  # seconds between two looks at whether a listener still lives
 _QUEUE_POLL: Final = 0.005  # seconds between two looks at a queue that tells nothing
+_MOST_LOSSES: Final = 100
 _OK: Final = SinkOutcome(SinkStatus.OK)
 
 
@@ -70,7 +72,7 @@ class LoggingSink:
         self.handler = handler
         self._buffered: Any = handler  # the same: only some handlers have a buffer
         self._listener = listener
-        self._ledger = Ledger()
+        self._losses: deque[str] = deque(maxlen=_MOST_LOSSES)  # nobody may ask for days
         self._backlog = _Backlog(_queue_of(handler)) if _queue_of(handler) is not None else None
         self._taken: list[Any] = []  # out of a buffer, and not with its target yet
         self._behind: dict[int, LoggingSink] = {}
@@ -110,7 +112,7 @@ class LoggingSink:
         for sink in self._behind.values():
             further = sink.pending()
             count = None if count is None or further is None else count + further
-        return count if count is None or not self._ledger else count + 1
+        return count if count is None or not self._losses else count + 1
 
     def flush(self, timeout: float) -> SinkOutcome:
         """Have every record that was logged so far handled."""
@@ -118,9 +120,9 @@ class LoggingSink:
         self._watch()
         outcomes = [self._flush_buffer() if self._backlog is None else self._wait(timeout)]
         outcomes += [sink.flush(deadline - monotonic()) for sink in self._behind.values()]
-        losses = self._ledger.settle()
+        losses = dict.fromkeys(self._losses.popleft() for _ in range(len(self._losses)))
         if losses:
-            return SinkOutcome(SinkStatus.ERROR, f"lost: {losses}")
+            return SinkOutcome(SinkStatus.ERROR, f"lost: {', '.join(losses)}")
         return next((outcome for outcome in outcomes if outcome.status is not SinkStatus.OK), _OK)
 
     def after_fork(self) -> None:
@@ -198,7 +200,7 @@ class LoggingSink:
             if handler is not self.handler and _keeps_back(handler):
                 self._behind[id(handler)] = LoggingSink(handler)
             else:
-                tap(handler, "handleError", _around_error(self._ledger))
+                tap(handler, "handleError", _around_error(self._losses))
 
 
 @final
@@ -247,11 +249,11 @@ class _Backlog:
         return task_done
 
 
-def _around_error(ledger: Ledger) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _around_error(losses: deque[str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def around(method: Callable[..., Any]) -> Callable[..., Any]:
         def handle_error(record: Any) -> Any:
             kind = sys.exc_info()[0]
-            ledger.lose(kind.__name__ if kind else "unknown error")
+            losses.append(kind.__name__ if kind else "unknown error")
             return method(record)
 
         return handle_error
