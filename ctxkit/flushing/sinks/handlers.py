@@ -68,7 +68,7 @@ class LoggingSink:
     ) -> None:
         if not _keeps_back(handler):
             raise ConfigurationError("LoggingSink()", *_why_not(handler))
-        self.name = name or _name_of(handler)
+        self.name: str = name or _name_of(handler)
         self.handler = handler
         self._buffered: Any = handler  # the same: only some handlers have a buffer
         self._listener = listener
