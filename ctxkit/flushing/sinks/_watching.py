@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+#: Seconds after which a connection that was idle, or frozen, may be dead without anybody knowing:
+#: load balancers and servers close or forget them after this time or a little more.
+LONG_GAP: Final = 60.0
 
 _ORIGINAL = "_ctxkit_original"
 
@@ -36,25 +41,45 @@ def tap(owner: Any, name: str, around: Callable[[Callable[..., Any]], Callable[.
 
 
 class Ledger:
-    """Keep the reasons why something was lost, until somebody asks.
+    """Keep the reasons why something was lost, until everybody concerned was told.
 
     Attributes:
         losses: The reasons since :meth:`settle` was called last.
     """
 
-    __slots__ = ("losses",)
+    __slots__ = ("_numbers", "_recent", "losses")
 
     def __init__(self) -> None:
         # Bounded: nobody may ask for days. Appending is atomic, and done by any thread.
         self.losses: deque[str] = deque(maxlen=100)
+        self._recent: deque[tuple[int, str]] = deque(maxlen=100)
+        self._numbers = count(1)
 
     def lose(self, reason: str) -> None:
         """Note a loss."""
+        self._recent.append((next(self._numbers), reason))
         self.losses.append(reason)
 
-    def settle(self) -> str:
-        """Return the reasons noted since the last call, each once; empty if none."""
+    def begin(self) -> int:
+        """Return what :meth:`settle` is to be given at the end of a flush that begins now."""
+        recent = self._recent
+        return recent[-1][0] if recent else 0
+
+    def settle(self, begun: int | None = None) -> str:
+        """Return the reasons of which nobody was told yet, each once; empty if none.
+
+        Args:
+            begun: What :meth:`begin` said when the flush began. What was lost since then
+                concerns it too, if another flush was told of it already.
+        """
         reasons: dict[str, None] = {}
         for _ in range(len(self.losses)):
-            reasons[self.losses.popleft()] = None
+            try:
+                reasons[self.losses.popleft()] = None
+            except IndexError:  # another flush ends at the same time, and tells of them
+                break
+        if begun is not None:
+            for number, reason in self._recent.copy():
+                if number > begun:
+                    reasons[reason] = None
         return ", ".join(reasons)

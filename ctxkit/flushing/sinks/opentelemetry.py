@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import sys
 import threading
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, final
 
 from ctxkit.flushing.report import SinkOutcome, SinkStatus
-from ctxkit.flushing.sinks._watching import Ledger, tap
+from ctxkit.flushing.sinks import _otel_processors as reading
+from ctxkit.flushing.sinks._watching import LONG_GAP, Ledger, tap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ctxkit.flushing.protocol import Sink
+    from ctxkit.flushing.sinks._otel_processors import Batch
 
 TRACES: Final = "otel.traces"
 METRICS: Final = "otel.metrics"
@@ -29,14 +32,6 @@ LOGS: Final = "otel.logs"
 # would only keep the second exporter from its turn.
 _LEAST_TIMEOUT: Final = 30.0  # seconds
 
-_SDK = "opentelemetry.sdk."
-# Classes of the SDK whose force_flush() has nothing to do.
-_UNBUFFERED = {
-    "SpanProcessor",
-    "LogRecordProcessor",
-    "SimpleSpanProcessor",
-    "SimpleLogRecordProcessor",
-}
 _PULL_READERS = {"InMemoryMetricReader", "PrometheusMetricReader"}
 
 
@@ -119,7 +114,7 @@ class RecordsSink:
         self._children = children
         self._seen: object = None
         self._ledger = Ledger()
-        self._batches: list[_Batch] = []
+        self._batches: list[Batch] = []
         self._unknown = ""
 
     def pending(self) -> int | None:
@@ -134,18 +129,49 @@ class RecordsSink:
             count += batch.pending()
         return count
 
+    @property
+    def concurrency(self) -> int:
+        """How many flushes may run at once: as many as every processor takes."""
+        return min((batch.concurrency for batch in self._batches), default=1)
+
     def flush(self, timeout: float) -> SinkOutcome:
-        """Export what is queued, and judge by the exporters' own answers."""
+        """Export what is queued, and judge by the exporters' own answers.
+
+        Safety:
+            As many calls as :attr:`concurrency` says may run at once. What is lost while one of
+            them runs, that one tells of.
+        """
+        begun, started = self._ledger.begin(), monotonic()
         answer = self._provider.force_flush(int(max(timeout, _LEAST_TIMEOUT) * 1000))
-        losses = self._ledger.settle()
+        through = reading.wait_for_all(self._batches, timeout - (monotonic() - started))
+        losses = self._ledger.settle(begun)
         if losses:
             return SinkOutcome(SinkStatus.ERROR, f"lost: {losses}")
+        if not through:
+            return SinkOutcome(SinkStatus.TIMEOUT, "the exporters are still at work")
         # SDK 1.33 answers False whenever it flushed logs.
-        if answer is False and (self._unknown or any(map(_Batch.pending, self._batches))):
+        if answer is False and (self._unknown or any(map(reading.Batch.pending, self._batches))):
             return SinkOutcome(SinkStatus.ERROR, "the provider's force_flush() answered False")
         if self._unknown:
             return SinkOutcome(SinkStatus.UNVERIFIED, f"{self._unknown} does not tell")
         return SinkOutcome(SinkStatus.OK)
+
+    def on_thaw(self, gap: float) -> None:
+        """Drop connections that the other side, or something between, has forgotten."""
+        if gap >= LONG_GAP:
+            self._drop_connections()
+
+    def before_snapshot(self) -> None:
+        """Leave no connection in the snapshot, which is restored many times over."""
+        self._drop_connections()
+
+    def after_restore(self) -> None:
+        """Share no connection with another restored from the same snapshot."""
+        self._drop_connections()
+
+    def _drop_connections(self) -> None:
+        for batch in self._batches:
+            reading.drop_connections(batch.exports.exporter)
 
     def _inspect(self, processors: Any) -> None:
         self._unknown = "" if hasattr(processors, "__iter__") else type(self._provider).__name__
@@ -156,12 +182,12 @@ class RecordsSink:
 
     def _look_at(self, processors: Iterable[Any]) -> None:
         for processor in processors:
-            batch = _batch_of(processor, self._ledger)
+            batch = reading.batch_of(processor, self._ledger)
             if batch is not None:
                 self._batches.append(batch)
             elif hasattr(processor, self._children):
                 self._look_at(getattr(processor, self._children))
-            elif not _is_unbuffered(processor):
+            elif not reading.is_unbuffered(processor):
                 self._unknown = type(processor).__name__
 
 
@@ -226,6 +252,24 @@ class MetricsSink:
             if locked is not None and locked():
                 setattr(owner, name, threading.Lock())
 
+    def on_thaw(self, gap: float) -> None:
+        """Drop connections that the other side, or something between, has forgotten."""
+        if gap >= LONG_GAP:
+            self._drop_connections()
+
+    def before_snapshot(self) -> None:
+        """Leave no connection in the snapshot, which is restored many times over."""
+        self._drop_connections()
+
+    def after_restore(self) -> None:
+        """Share no connection with another restored from the same snapshot."""
+        self._drop_connections()
+
+    def _drop_connections(self) -> None:
+        self._inspect()
+        for reader in self._readers:
+            reading.drop_connections(getattr(reader, "_exporter", None))
+
     def _around_measurement(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def consume_measurement(*args: Any, **named: Any) -> None:
             method(*args, **named)
@@ -244,85 +288,9 @@ class MetricsSink:
                 continue
             self._readers.append(reader)
             exporter = getattr(reader, "_exporter", None)
-            if not _Exports(exporter, self._ledger).watched:
+            if not reading.Exports(exporter, self._ledger).watched:
                 self._unknown = type(reader if exporter is None else exporter).__name__
         self._seen = storages
-
-
-@final
-class _Exports:
-    """Follow the exports of one exporter."""
-
-    __slots__ = ("running", "watched")
-
-    def __init__(self, exporter: Any, ledger: Ledger) -> None:
-        self.running = 0
-        kind = type(exporter).__name__
-
-        def around(method: Callable[..., Any]) -> Callable[..., Any]:
-            def export(*args: Any, **named: Any) -> Any:
-                self.running += 1
-                try:
-                    result = method(*args, **named)
-                except Exception as error:
-                    ledger.lose(f"{kind} raised {type(error).__name__}: {error}")
-                    raise
-                finally:
-                    self.running -= 1
-                if getattr(result, "name", None) != "SUCCESS":
-                    ledger.lose(f"{kind} answered {getattr(result, 'name', result)}")
-                return result
-
-            return export
-
-        #: Whether the exporter gives the chance to do so.
-        self.watched = tap(exporter, "export", around)
-
-
-@final
-class _Batch:
-    """A batching processor of the SDK: its queue, and whether it exports right now.
-
-    Everything is looked up each time, since the SDK replaces it in a forked child.
-    """
-
-    __slots__ = ("_exports", "_holder", "_queue")
-
-    def __init__(self, holder: Any, queue: str, exports: _Exports) -> None:
-        self._holder = holder
-        self._queue = queue
-        self._exports = exports
-
-    def pending(self) -> int:
-        holder = self._holder
-        # The lock is held from before the queue is emptied. Before SDK 1.34 there was none.
-        lock = getattr(holder, "_export_lock", None)
-        exporting: bool = self._exports.running > 0 if lock is None else lock.locked()
-        return len(getattr(holder, self._queue)) + exporting
-
-
-def _batch_of(processor: Any, ledger: Ledger) -> _Batch | None:
-    """Return what there is to know of a batching processor; None if it is none, or opaque."""
-    if not any(
-        kind.__name__.startswith("Batch") and kind.__module__.startswith(_SDK)
-        for kind in type(processor).__mro__
-    ):
-        return None
-    holder = getattr(processor, "_batch_processor", processor)
-    queue = "_queue" if hasattr(holder, "_queue") else "queue"
-    exporter = getattr(holder, "_exporter", None) or getattr(holder, "span_exporter", None)
-    exports = _Exports(exporter, ledger)
-    if not exports.watched or not hasattr(holder, queue):
-        return None
-    return _Batch(holder, queue, exports)
-
-
-def _is_unbuffered(processor: Any) -> bool:
-    """Whether its force_flush() is one of those in the SDK that have nothing to do."""
-    for kind in type(processor).__mro__:
-        if "force_flush" in vars(kind):
-            return kind.__name__ in _UNBUFFERED and kind.__module__.startswith(_SDK)
-    return False
 
 
 def _keys(mapping: Any) -> tuple[Any, ...]:

@@ -5,7 +5,11 @@ arrived, callers queue up behind one lock, it waits for an empty queue, which th
 other threads keep from coming, and it takes a place in the queue and sends a report about
 nothing. So a marker is put into the worker's queue instead: when its turn comes, everything
 captured before it has been sent or is known to be lost. Where the SDK does not look as
-expected, its own ``flush()`` is called and the outcome is reported as unverified.
+expected, its own ``flush()`` is called and the outcome is reported as unverified. The transport
+of ``ctxkit.contrib.sentry`` knows by itself what it has sent, and is asked.
+
+A client that a second ``sentry_sdk.init`` replaces is flushed along until it has sent what it
+holds. Clients that are bound to a scope, other than the global one, are not known here.
 
 Nothing here imports the SDK; its objects are taken as they are found.
 """
@@ -18,7 +22,8 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final, final
 
 from ctxkit.flushing.report import SinkOutcome, SinkStatus
-from ctxkit.flushing.sinks._watching import Ledger, tap
+from ctxkit.flushing.sinks import _sentry_client as reading
+from ctxkit.flushing.sinks._watching import LONG_GAP, Ledger, tap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,16 +31,6 @@ if TYPE_CHECKING:
 NAME: Final = "sentry"
 #: Where the client and its transport are to be found.
 PATH: Final = ("sentry_sdk.scope", "_global_scope", "client", "transport")
-
-_COMPONENTS = ("session_flusher", "log_batcher", "metrics_batcher", "span_batcher")
-# What the components above keep their items in, under the names of all supported versions.
-_BUFFERS = ("_span_buffer", "_buffer", "_log_buffer", "_metric_buffer")
-_SESSION_BUFFERS = ("pending_sessions", "pending_aggregates")
-
-# Losses that the transport only counts. What it was asked to drop (before_send, sampling) is
-# none, and failed requests are told to on_dropped_event.
-_COUNTED_LOSSES = frozenset({"ratelimit_backoff", "queue_overflow", "internal_sdk_error"})
-_COUNTED_DROPS = frozenset({"self_rate_limits", "full_queue", "internal_sdk_error"})
 
 _found: SentrySink | None = None
 
@@ -52,7 +47,8 @@ def find() -> SentrySink | None:
         return None
     found = _found
     if found is None or found.client is not client or found.given_transport is not transport:
-        found = _found = SentrySink(client, transport)
+        before = found if found is not None and found.has_left_something() else None
+        found = _found = SentrySink(client, transport, before)
     return found
 
 
@@ -63,11 +59,12 @@ class SentrySink:
     Args:
         client: An active ``sentry_sdk.Client``.
         transport: The transport it has right now.
+        before: The sink of the client that was in charge before and has not sent everything.
     """
 
     name: str = NAME
 
-    def __init__(self, client: Any, transport: Any) -> None:
+    def __init__(self, client: Any, transport: Any, before: SentrySink | None = None) -> None:
         self.client = client
         self.given_transport = transport
         # With debug on, the SDK hides its transport in one that prints.
@@ -77,9 +74,22 @@ class SentrySink:
         self._ledger = Ledger()
         self._dirty = True
         self._marker: threading.Event | None = None
-        self._buffers = _buffers_of(client)
-        self._queued = self._loop is None and _is_queue_worker(self._worker)
+        self._buffers = reading.buffers_of(client)
+        self._marked = reading.tells_marks(self._worker)
+        self._queued = self._loop is None and reading.is_queue_worker(self._worker)
+        self._components_lock = threading.Lock()
+        self._before = before
         self._told = self._watch()
+        #: How many flushes may run at once.
+        self.concurrency: int = getattr(self._worker, "concurrency", 1) if self._marked else 1
+        if self.concurrency > 1:
+            reading.nudge_on_records(client)
+
+    def has_left_something(self) -> bool:
+        """Whether a client that is not in charge any more is still to be flushed."""
+        worker = self._worker
+        open_ = getattr(self.client, "transport", None) is not None
+        return open_ and getattr(worker, "is_alive", False) and self.pending() != 0
 
     def pending(self) -> int | None:
         """Count envelopes in the worker's hands, and items not yet in any envelope."""
@@ -87,8 +97,11 @@ class SentrySink:
         if buffers is None:
             return None
         try:
+            count: int
             if self._queued:
-                count: int = self._worker._queue.unfinished_tasks  # noqa: SLF001 - no public count
+                count = self._worker._queue.unfinished_tasks  # noqa: SLF001 - no public count
+            elif self._marked:
+                count = self._worker.unfinished
             elif self._dirty:
                 return None
             else:
@@ -97,12 +110,25 @@ class SentrySink:
                 count += len(getattr(holder, name))
         except (AttributeError, TypeError):
             return None
+        if self._before is not None:
+            left = self._before.pending()
+            if left is None:
+                return None
+            count += left
         return count + 1 if self._ledger.losses else count
 
     def flush(self, timeout: float) -> SinkOutcome:
-        """Push everything captured so far through the transport."""
+        """Push everything captured so far through the transport.
+
+        Safety:
+            As many calls as :attr:`concurrency` says may run at once. What is lost while one of
+            them runs, that one tells of.
+        """
+        begun, started = self._ledger.begin(), monotonic()
         self._dirty = False
-        if self._queued:
+        if self._marked:
+            outcome = self._wait_for_mark(timeout)
+        elif self._queued:
             outcome = self._push_marker(timeout)
         elif self._loop is not None and hasattr(self.client, "flush_async"):
             outcome = self._push_through_loop(timeout)
@@ -110,12 +136,35 @@ class SentrySink:
             outcome = self._push_blindly(timeout)
         if outcome.status is SinkStatus.TIMEOUT:
             self._dirty = True
-        losses = self._ledger.settle()
+        losses = self._ledger.settle(begun)
         if losses:
-            return SinkOutcome(SinkStatus.ERROR, f"lost: {losses}")
-        if outcome.status is SinkStatus.OK and not self._told:
-            return self._untold()
+            outcome = SinkOutcome(SinkStatus.ERROR, f"lost: {losses}")
+        elif outcome.status is SinkStatus.OK and not self._told:
+            outcome = self._untold()
+        return self._flush_before(outcome, timeout - (monotonic() - started))
+
+    def _flush_before(self, outcome: SinkOutcome, timeout: float) -> SinkOutcome:
+        """Flush the client that was in charge before; once, and no more if that takes too long."""
+        before, self._before = self._before, None
+        if before is None or before.pending() == 0:
+            return outcome
+        left = before.flush(max(0.0, timeout))
+        if outcome.status is SinkStatus.OK and left.status is not SinkStatus.OK:
+            return SinkOutcome(left.status, f"the client before: {left.detail}")
         return outcome
+
+    def on_thaw(self, gap: float) -> None:
+        """Drop connections that the other side, or something between, has forgotten."""
+        if gap >= LONG_GAP:
+            reading.drop_connections(self._transport)
+
+    def before_snapshot(self) -> None:
+        """Leave no connection in the snapshot, which is restored many times over."""
+        reading.drop_connections(self._transport)
+
+    def after_restore(self) -> None:
+        """Share no connection with another restored from the same snapshot."""
+        reading.drop_connections(self._transport)
 
     def after_fork(self) -> None:
         """Give the child a queue of its own: the events in the old one are the parent's.
@@ -124,6 +173,8 @@ class SentrySink:
         forked, waits for it for ever. https://github.com/getsentry/sentry-python/issues/6164
         """
         self._marker = None
+        self._before = None
+        self._components_lock = threading.Lock()
         if self._queued:
             worker = self._worker
             worker._queue = type(worker._queue)(worker._queue.maxsize)  # noqa: SLF001
@@ -133,6 +184,15 @@ class SentrySink:
             sessions._aggregate_lock = threading.Lock()  # noqa: SLF001
             sessions.pending_sessions = []
             sessions.pending_aggregates = {}
+
+    def _wait_for_mark(self, timeout: float) -> SinkOutcome:
+        """Wait for everything captured so far to leave a transport that keeps count of it."""
+        self._flush_components()
+        if self._worker.wait(self._worker.mark(), timeout):
+            return SinkOutcome(SinkStatus.OK)
+        if self._worker.is_alive:
+            return SinkOutcome(SinkStatus.TIMEOUT, "the SDK is still sending")
+        return SinkOutcome(SinkStatus.ERROR, "the transport's senders are not running")
 
     def _push_marker(self, timeout: float) -> SinkOutcome:
         """Send a marker through the worker's queue, behind everything captured so far."""
@@ -144,7 +204,7 @@ class SentrySink:
             passed = threading.Event()
 
             def marker() -> None:
-                _heal(worker)
+                reading.heal(worker)
                 passed.set()
 
             while not worker.submit(marker):
@@ -199,26 +259,21 @@ class SentrySink:
         return SinkOutcome(SinkStatus.UNVERIFIED, f"{kind} does not tell what became of it")
 
     def _flush_components(self) -> None:
-        """Turn buffered logs, metrics, spans and sessions into envelopes."""
-        together = getattr(self.client, "_flush_components", None)
-        if together is not None:
-            together()
-            return
-        for name in _COMPONENTS:
-            component = getattr(self.client, name, None)
-            if component is not None:
-                component.flush()
+        # One at a time: the second finds the buffers empty, and its mark must come after what
+        # the first has taken out of them.
+        with self._components_lock:
+            reading.flush_components(self.client)
 
     def _watch(self) -> bool:
         """Have losses told to the ledger; False if the transport gives no chance."""
         ledger, transport = self._ledger, self._transport
-        if self._queued:
-            # Swallowed otherwise, and told to nobody where it is not the network's fault.
-            tap(transport, "_send_envelope", _around_send(ledger))
+        if self._queued or self._marked:
+            tap(transport, "_send_envelope", reading.around_send(ledger))
         elif not tap(transport, "capture_envelope", self._around_capture):
             self._buffers = None
-        told = tap(transport, "record_lost_event", _around_loss(ledger, _COUNTED_LOSSES))
-        return tap(transport, "on_dropped_event", _around_loss(ledger, None)) and told
+        counted = reading.around_loss(ledger, reading.COUNTED_LOSSES)
+        told = tap(transport, "record_lost_event", counted)
+        return tap(transport, "on_dropped_event", reading.around_loss(ledger, None)) and told
 
     def _around_capture(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def capture_envelope(*args: Any, **named: Any) -> Any:
@@ -228,70 +283,3 @@ class SentrySink:
                 self._dirty = True  # afterwards: a flush just before has not seen it
 
         return capture_envelope
-
-
-def _around_loss(
-    ledger: Ledger, counted: frozenset[str] | None
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Have the reasons in ``counted`` told; None for those that are not counted elsewhere."""
-
-    def around(method: Callable[..., Any]) -> Callable[..., Any]:
-        def lose(reason: str, *args: Any, **named: Any) -> Any:
-            if reason not in _COUNTED_DROPS if counted is None else reason in counted:
-                ledger.lose(reason)
-            return method(reason, *args, **named)
-
-        return lose
-
-    return around
-
-
-def _around_send(ledger: Ledger) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    def around(method: Callable[..., Any]) -> Callable[..., Any]:
-        def send_envelope(*args: Any, **named: Any) -> Any:
-            try:
-                return method(*args, **named)
-            except Exception as error:
-                ledger.lose(type(error).__name__)
-                raise
-
-        return send_envelope
-
-    return around
-
-
-def _is_queue_worker(worker: Any) -> bool:
-    """Whether this is the worker whose queue a marker can pass through in order."""
-    queue = getattr(worker, "_queue", None)
-    return isinstance(getattr(queue, "unfinished_tasks", None), int) and all(
-        hasattr(worker, name) for name in ("submit", "is_alive")
-    )
-
-
-def _buffers_of(client: Any) -> tuple[tuple[Any, str], ...] | None:
-    """Return where the client keeps what is in no envelope yet; None if that is unclear."""
-    components = [getattr(client, name, None) for name in _COMPONENTS]
-    # Batchers that we do not know by name, of a later version.
-    components += [other for other in getattr(client, "_batchers", ()) if other not in components]
-    buffers: list[tuple[Any, str]] = []
-    for component in components:
-        if component is None:
-            continue
-        names = [name for name in _SESSION_BUFFERS if hasattr(component, name)]
-        names = names or [name for name in _BUFFERS if hasattr(component, name)][:1]
-        if not names:
-            return None
-        buffers += [(component, name) for name in names]
-    return tuple(buffers)
-
-
-def _heal(worker: Any) -> None:
-    """Correct a count of unfinished tasks that was inherited across a fork.
-
-    Called in the worker's thread by the marker, which is then the only task being worked
-    on: uWSGI forks without running at-fork hooks, so :meth:`SentrySink.after_fork` did not.
-    """
-    queue = worker._queue  # noqa: SLF001
-    if type(worker).__name__ == "BackgroundWorker" and hasattr(queue, "mutex"):
-        with queue.mutex:
-            queue.unfinished_tasks = min(queue.unfinished_tasks, queue.qsize() + 1)
