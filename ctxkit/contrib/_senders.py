@@ -86,8 +86,8 @@ class Senders(Generic[T]):
 
     Args:
         name: What the threads are called.
-        work: Called in one of them with the loads it has taken; what it raises ends in ``fail``.
-        fail: Called while the exception is being handled.
+        work: Called in one of them with the loads it has taken.
+        fail: Called with what ``work`` raised.
         senders: The most threads.
         room: The most loads that wait; 0 for any number.
         weight: What a load weighs. None: loads are sent one at a time.
@@ -106,7 +106,7 @@ class Senders(Generic[T]):
         name: str,
         work: Callable[[list[T]], None],
         *,
-        fail: Callable[[], object],
+        fail: Callable[[Exception], object],
         senders: int,
         room: int,
         weight: Callable[[T], int] | None = None,
@@ -248,8 +248,8 @@ class Senders(Generic[T]):
     def _do(self, crew: _Crew[T], jobs: list[_Job[T]]) -> None:
         try:
             self._work([job.load for job in jobs])
-        except Exception:  # noqa: BLE001 - told there
-            self._fail()
+        except Exception as error:  # noqa: BLE001 - told there
+            self._fail(error)
         finally:
             self._finish(crew, jobs)
 

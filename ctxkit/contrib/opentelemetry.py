@@ -244,5 +244,5 @@ def _timeout_of(exporter: object) -> float:
     return _DEFAULT_TIMEOUT
 
 
-def _log_failure() -> None:
-    logging.getLogger("ctxkit.contrib").error("ctxkit.export.failed", exc_info=True)
+def _log_failure(error: Exception) -> None:
+    logging.getLogger("ctxkit.contrib").error("ctxkit.export.failed", exc_info=error)

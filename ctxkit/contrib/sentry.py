@@ -193,5 +193,5 @@ def _send(loads: list[Callable[[], object]]) -> None:
         load()
 
 
-def _log_failure() -> None:
-    logger.error("Failed processing job", exc_info=True)
+def _log_failure(error: Exception) -> None:
+    logger.error("Failed processing job", exc_info=error)
