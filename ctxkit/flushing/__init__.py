@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ctxkit.flushing._counters import SinkCounters
 from ctxkit.flushing._nudging import nudge
+from ctxkit.flushing._thawing import after_restore, before_snapshot, thawed
 from ctxkit.flushing.breaker import BreakerState
 from ctxkit.flushing.engine import (
     add_sink,
@@ -32,6 +33,8 @@ __all__ = (
     "SinkStatus",
     "add_sink",
     "aflush",
+    "after_restore",
+    "before_snapshot",
     "counters",
     "drain",
     "flush",
@@ -39,4 +42,5 @@ __all__ = (
     "on_report",
     "prepare",
     "remove_sink",
+    "thawed",
 )

@@ -356,6 +356,11 @@ def remove_sink(sink: Sink) -> None:
     _ENGINE.remove(sink)
 
 
+def sinks() -> tuple[Sink, ...]:
+    """Return every sink that is flushed right now."""
+    return tuple(lane.sink for lane in _ENGINE.lanes())
+
+
 def on_report(listener: Callable[[FlushReport], object]) -> Callable[[], None]:
     """Have ``listener`` called with every report, in the thread or task that flushed.
 

@@ -16,6 +16,9 @@ class Sink(Protocol):
     and an attribute ``concurrency``, an int: how many calls of ``flush()`` it takes at once;
     1 where there is none. It is read again each time that it matters.
 
+    Where it keeps connections, it may have ``on_thaw(gap)``, called when the process has stood
+    still for ``gap`` seconds, ``before_snapshot()`` and ``after_restore()``. They must be quick.
+
     Attributes:
         name: What reports and logs call the sink. Unique in the process.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import opentelemetry._logs._internal
 import opentelemetry.metrics._internal
@@ -20,8 +20,10 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+from ctxkit.contrib.opentelemetry import ConcurrentExporter
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import pytest
 
@@ -29,12 +31,14 @@ if TYPE_CHECKING:
 class OTel:
     """The three signals of OpenTelemetry, set up as its documentation says.
 
-    Each exporter gives up after ``timeout`` seconds.
+    Each exporter gives up after ``timeout`` seconds. With ``concurrent``, spans and log records
+    are exported by several of them.
     """
 
-    def __init__(self, endpoint: str, timeout: float) -> None:
-        exporter = OTLPSpanExporter(f"{endpoint}/v1/traces", timeout=timeout)
-        self.span_processor = BatchSpanProcessor(exporter)
+    def __init__(self, endpoint: str, timeout: float, *, concurrent: bool = False) -> None:
+        several: Any = ConcurrentExporter if concurrent else _one
+        self.exporter = several(lambda: OTLPSpanExporter(f"{endpoint}/v1/traces", timeout=timeout))
+        self.span_processor = BatchSpanProcessor(self.exporter)
         self.tracers = TracerProvider(shutdown_on_exit=False)
         self.tracers.add_span_processor(self.span_processor)
 
@@ -45,7 +49,7 @@ class OTel:
         self.counter = self.meters.get_meter("shop").create_counter("orders")
 
         self.log_processor = BatchLogRecordProcessor(
-            OTLPLogExporter(f"{endpoint}/v1/logs", timeout=timeout)
+            several(lambda: OTLPLogExporter(f"{endpoint}/v1/logs", timeout=timeout))
         )
         self.loggers = LoggerProvider(shutdown_on_exit=False)
         self.loggers.add_log_record_processor(self.log_processor)
@@ -74,12 +78,20 @@ class OTel:
         self.loggers.shutdown()
 
 
+def _one(factory: Callable[[], Any]) -> Any:
+    return factory()
+
+
 @contextmanager
 def otel_set_up(
-    endpoint: str, monkeypatch: pytest.MonkeyPatch, *, timeout: float = 1.0
+    endpoint: str,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    timeout: float = 1.0,
+    concurrent: bool = False,
 ) -> Iterator[OTel]:
     """Put real providers in charge; shut them down afterwards."""
-    otel = OTel(endpoint, timeout)
+    otel = OTel(endpoint, timeout, concurrent=concurrent)
     otel.put_in_charge(monkeypatch)
     try:
         yield otel

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 sentry_sdk = pytest.importorskip("sentry_sdk")
+with contextlib.suppress(ImportError):  # of versions that have no logs
+    import sentry_sdk.logger
 
 from helpers.land_sentry import sentry_set_up  # noqa: E402 - needs the SDK
 from sentry_sdk.envelope import Envelope, Item, PayloadRef  # noqa: E402

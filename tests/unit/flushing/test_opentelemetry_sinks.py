@@ -29,7 +29,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import (
     InMemorySpanExporter,
 )
 
+from ctxkit.contrib.opentelemetry import ConcurrentExporter
 from ctxkit.flushing import add_sink, flush, prepare
+from ctxkit.flushing.sinks import _otel_processors, discover
 from ctxkit.testing import TelemetrySink
 
 if TYPE_CHECKING:
@@ -362,3 +364,127 @@ def test_flush_suppresses_instrumentation_in_its_threads() -> None:
 
     assert seen == [True]
     assert not opentelemetry.context.get_value(key)
+
+
+def test_record_that_drops_out_of_a_full_queue_is_told_of(
+    tracers: TracerProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exporter = InMemorySpanExporter()
+    tracers.add_span_processor(
+        BatchSpanProcessor(exporter, max_queue_size=4, max_export_batch_size=4)
+    )
+    processor: Any = tracers._active_span_processor._span_processors[0]
+    prepare()
+    for _ in range(3):
+        end_a_span(tracers)
+    assert details() == {"otel.traces": ""}
+    # As when the exporter is slower than the application.
+    export_lock = getattr(getattr(processor, "_batch_processor", None), "_export_lock", None)
+    if export_lock is None:
+        pytest.skip("this version of the SDK exports without a lock to hold")
+    with export_lock:
+        for _ in range(6):
+            end_a_span(tracers)
+
+    assert details() == {"otel.traces": "lost: queue overflow"}
+    assert details() == {"otel.traces": ""}
+    assert len(exporter.get_finished_spans()) == 7
+
+
+def test_record_that_is_not_wanted_is_no_overflow(tracers: TracerProvider) -> None:
+    from opentelemetry.trace import SpanContext, TraceFlags  # noqa: PLC0415 - of this test alone
+
+    exporter = InMemorySpanExporter()
+    tracers.add_span_processor(
+        BatchSpanProcessor(exporter, max_queue_size=1, max_export_batch_size=1)
+    )
+    prepare()
+
+    class Unsampled:
+        context = SpanContext(1, 2, is_remote=False, trace_flags=TraceFlags(0))
+
+    processor: Any = tracers._active_span_processor._span_processors[0]
+    for _ in range(3):
+        processor.on_end(Unsampled())
+
+    assert statuses() == {"otel.traces": "empty"}
+
+
+def test_flush_with_several_processors_tells_of_each(
+    tracers: TracerProvider, backend: TelemetrySink
+) -> None:
+    class Raising(SpanExporter):
+        def export(self, spans: Any) -> SpanExportResult:
+            raise OSError("no route")
+
+    class Failing(SpanExporter):
+        def export(self, spans: Any) -> SpanExportResult:
+            return SpanExportResult.FAILURE
+
+    healthy = InMemorySpanExporter()
+    for exporter in (Failing(), healthy, Raising()):
+        tracers.add_span_processor(BatchSpanProcessor(exporter))
+    end_a_span(tracers)
+
+    [detail] = details().values()
+
+    assert set(detail.removeprefix("lost: ").split(", ")) == {
+        "Failing answered FAILURE",
+        "Raising raised OSError: no route",
+    }
+    assert len(healthy.get_finished_spans()) == 1
+
+
+def test_concurrency_is_what_every_processor_takes(
+    tracers: TracerProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracers.add_span_processor(BatchSpanProcessor(ConcurrentExporter(InMemorySpanExporter)))
+    [sink] = discover()
+    assert sink.pending() == 0
+    assert sink.concurrency == 16  # type: ignore[attr-defined]
+
+    tracers.add_span_processor(BatchSpanProcessor(InMemorySpanExporter()))
+    assert sink.pending() == 0
+    assert sink.concurrency == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("concurrent", [False, True])
+def test_span_that_ended_is_pushed_out_if_several_exports_may_run(
+    tracers: TracerProvider, monkeypatch: pytest.MonkeyPatch, *, concurrent: bool
+) -> None:
+    nudges: list[int] = []
+    monkeypatch.setattr(_otel_processors, "nudge", lambda: nudges.append(1))
+    exporter: Any = ConcurrentExporter(InMemorySpanExporter) if concurrent else None
+    tracers.add_span_processor(BatchSpanProcessor(exporter or InMemorySpanExporter()))
+    prepare()
+
+    end_a_span(tracers)
+
+    assert len(nudges) == concurrent
+    assert statuses() == {"otel.traces": "ok"}
+
+
+def test_flushes_at_once_are_each_told_what_was_lost_meanwhile(tracers: TracerProvider) -> None:
+    entered, opened = threading.Semaphore(0), threading.Semaphore(0)
+
+    class Failing(SpanExporter):
+        def export(self, spans: Any) -> SpanExportResult:
+            entered.release()
+            assert opened.acquire(timeout=20)
+            return SpanExportResult.FAILURE
+
+    tracers.add_span_processor(BatchSpanProcessor(ConcurrentExporter(Failing)))
+    [sink] = discover()
+    assert sink.pending() == 0
+    outcomes: list[Any] = []
+    flushes = [threading.Thread(target=lambda: outcomes.append(sink.flush(10))) for _ in range(3)]
+    end_a_span(tracers)
+    for each in flushes:
+        each.start()
+    assert entered.acquire(timeout=10)
+    time.sleep(0.1)  # for all to come to their wait
+    opened.release()
+    for each in flushes:
+        each.join()
+
+    assert outcomes == [("error", "lost: Failing answered FAILURE")] * 3

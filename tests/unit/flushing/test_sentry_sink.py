@@ -1,18 +1,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 sentry_sdk = pytest.importorskip("sentry_sdk")
+with contextlib.suppress(ImportError):  # of versions that have no logs
+    import sentry_sdk.logger
 
 from helpers.land import wait_until  # noqa: E402 - after the skip
 from helpers.land_sentry import sentry_set_up  # noqa: E402 - needs the SDK
 from sentry_sdk.transport import Transport  # noqa: E402 - needs the SDK
 
+from ctxkit.contrib.sentry import ConcurrentTransport  # noqa: E402
 from ctxkit.flushing import aflush, flush, prepare  # noqa: E402
+from ctxkit.flushing.sinks import _sentry_client, discover  # noqa: E402
 from ctxkit.testing import TelemetrySink  # noqa: E402
 
 if TYPE_CHECKING:
@@ -343,3 +349,109 @@ def test_aflush_with_the_async_transport_lands(backend: TelemetrySink) -> None:
             await client.close_async()
 
     asyncio.run(main())
+
+
+@contextlib.contextmanager
+def client_in_charge(dsn: str, **options: Any) -> Iterator[Any]:
+    """Do what a second ``sentry_sdk.init`` does; the first client is put back afterwards."""
+    scope = sentry_sdk.get_global_scope()
+    before = scope.client
+    with sentry_set_up(dsn, **options) as client:
+        yield client
+    scope.set_client(before)
+
+
+@pytest.mark.parametrize("concurrent", [False, True])
+def test_flush_after_a_second_init_sends_what_the_first_client_holds(
+    backend: TelemetrySink, *, concurrent: bool
+) -> None:
+    backend.latency = 0.1
+    transport = {"transport": ConcurrentTransport} if concurrent else {}
+    with sentry_set_up(backend.dsn, **transport):
+        prepare()
+        sentry_sdk.capture_message("of the first")
+        sentry_sdk.capture_message("of the first")
+        with client_in_charge(backend.dsn, **transport):
+            sentry_sdk.capture_message("of the second")
+
+            result = sentry_result()
+
+            assert (result.status, len(backend.items)) == ("ok", 3)
+            assert sentry_result().status == "empty"
+
+
+def test_flush_after_a_second_init_tells_what_the_first_client_lost(
+    backend: TelemetrySink,
+) -> None:
+    backend.behaviour = "fail"
+    with sentry_set_up(backend.dsn):
+        prepare()
+        sentry_sdk.capture_message("lost")
+        with client_in_charge(backend.dsn):
+            result = sentry_result()
+
+            assert result.status == "error"
+            assert result.detail == "the client before: lost: status_500"
+
+
+def test_flush_waits_only_once_for_a_first_client_that_hangs(backend: TelemetrySink) -> None:
+    with TelemetrySink() as other:
+        other.behaviour = "hang"
+        with sentry_set_up(other.dsn):
+            prepare()
+            sentry_sdk.capture_message("stuck")
+            with client_in_charge(backend.dsn):
+                [sink] = [each for each in discover() if each.name == "sentry"]
+                sentry_sdk.capture_message("hello")
+                outcome: Any = sink.flush(0.2)
+                assert outcome == ("timeout", "the client before: the SDK is still sending")
+                sentry_sdk.capture_message("hello")
+                outcome = sink.flush(10)
+                assert outcome == ("ok", "")
+    assert len(backend.items) == 2
+
+
+def test_concurrency_is_the_transports(backend: TelemetrySink) -> None:
+    def concurrency() -> int:
+        [sink] = [each for each in discover() if each.name == "sentry"]
+        return sink.concurrency  # type: ignore[attr-defined,no-any-return]
+
+    with sentry_set_up(backend.dsn):
+        assert concurrency() == 1
+    with sentry_set_up(backend.dsn, transport=ConcurrentTransport):
+        assert concurrency() == ConcurrentTransport.senders
+
+
+@pytest.mark.parametrize("concurrent", [False, True])
+def test_log_record_is_pushed_out_if_several_envelopes_may_be_under_way(
+    backend: TelemetrySink, monkeypatch: pytest.MonkeyPatch, *, concurrent: bool
+) -> None:
+    logger = pytest.importorskip("sentry_sdk.logger")
+    nudges: list[int] = []
+    monkeypatch.setattr(_sentry_client, "nudge", lambda: nudges.append(1))
+    transport = {"transport": ConcurrentTransport} if concurrent else {}
+    with sentry_set_up(backend.dsn, enable_logs=True, **transport):
+        prepare()
+        logger.info("ordered")
+
+        assert len(nudges) == concurrent
+        assert sentry_result().status == "ok"
+    assert kinds(backend) == ["sentry.log"]
+
+
+def test_flushes_at_once_are_each_told_what_was_lost_meanwhile(backend: TelemetrySink) -> None:
+    backend.behaviour = "fail"
+    backend.latency = 0.2
+    with sentry_set_up(backend.dsn, transport=ConcurrentTransport):
+        [sink] = [each for each in discover() if each.name == "sentry"]
+        sentry_sdk.capture_message("lost")
+        outcomes: list[Any] = []
+        flushes = [
+            threading.Thread(target=lambda: outcomes.append(sink.flush(10))) for _ in range(3)
+        ]
+        for each in flushes:
+            each.start()
+        for each in flushes:
+            each.join()
+
+        assert outcomes == [("error", "lost: status_500")] * 3
