@@ -31,10 +31,12 @@ GROUPS = (
     "carriers_sdks",
     "flushing",
     "together",
+    "many",
 )
 CTXKIT_ASGI, CTXKIT_DJANGO = "ctxkit.ASGIMiddleware", "ctxkit.django.ContextMiddleware"
 BOUNDARY = "boundary, both SDKs in use, nothing pending"
 TOGETHER = "16 requests end together, a round trip takes 50 ms"
+MANY = "16 requests end together, in round trips"
 HEADS = {
     "seconds": "µs",
     "added": "added µs",
@@ -64,6 +66,9 @@ PROMISES = (
     ("Attribute, get", "ctxkit.Local", "ratio", 2.2),
     ("Attribute, set", "ctxkit.Local", "ratio", 8.0),
     ("Attribute, set to what it is", "ctxkit.Local", "ratio", 3.5),
+    # One round trip and a half of a sink of 50 ms, and 10 ms.
+    (MANY, "Sentry, ConcurrentTransport", "ratio", 1.7),
+    (MANY, "OpenTelemetry, ConcurrentExporter", "ratio", 1.7),
     ("Memory", "1000000 frames", "kept", 100_000),
     ("Memory", "1000000 submits", "kept", 100_000),
     ("Memory", "1000 dropped Locals", "kept", 100_000),
