@@ -200,7 +200,7 @@ class Senders(Generic[T]):
                 job = crew.take()
             if job is None:
                 return
-            self._do(crew, [job])
+            Context().run(self._do, crew, [job])  # as in a thread of its own
 
     def kill(self) -> None:
         """Let the threads end after what they still have to do; blocks for nothing."""

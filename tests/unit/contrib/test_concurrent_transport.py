@@ -65,7 +65,7 @@ def envelope_of(kind: str, number: int) -> Any:
 
 
 def test_envelopes_are_sent_at_once(backend: TelemetrySink) -> None:
-    backend.latency = 0.1
+    backend.latency = 0.5  # long beside what 16 threads need to begin
     with sentry_set_up(backend.dsn, transport=Recording) as client:
         for number in range(16):
             sentry_sdk.capture_message(str(number))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -222,9 +223,7 @@ def test_kill_lets_go_what_waits_and_ends_the_threads(gate: Gate) -> None:
 
 
 def test_threads_start_in_no_context() -> None:
-    import contextvars  # noqa: PLC0415 - of this test alone
-
-    request: contextvars.ContextVar[str] = contextvars.ContextVar("request", default="nobody's")
+    request: ContextVar[str] = ContextVar("request", default="nobody's")
     seen: list[str] = []
     crew = senders(lambda loads: seen.append(request.get()))
     token = request.set("mine")
@@ -259,14 +258,17 @@ def test_wait_without_a_thread_says_so_at_once() -> None:
 
 @pytest.mark.usefixtures("no_threads")
 def test_work_off_does_in_this_thread_what_waits() -> None:
+    request: ContextVar[str] = ContextVar("request", default="nobody's")
     sent: list[Any] = []
-    crew = senders(sent.append)
+    crew = senders(lambda loads: sent.append((loads, request.get(), request.set("lost"))[:2]))
     crew.put(1)
     crew.put(2)
+    request.set("mine")
 
     crew.work_off()
 
-    assert sent == [[1], [2]]
+    assert sent == [([1], "nobody's"), ([2], "nobody's")]
+    assert request.get() == "mine"
     assert crew.wait(crew.mark(), 0)
 
 
