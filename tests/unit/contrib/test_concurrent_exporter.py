@@ -295,8 +295,14 @@ def test_forked_child_exports_its_own_with_exporters_of_its_own(gated: type[Gate
     import warnings  # noqa: PLC0415 - of this test alone
 
     exporter = ConcurrentExporter(gated)
-    exporter.export(["parent's"])
-    await_entered(gated)
+    for _ in range(2):
+        exporter.export(["parent's"])
+        await_entered(gated)
+    gated.opened.release()  # one of the two exporters is free, one at work
+    deadline = time.monotonic() + 10
+    while exporter.unfinished > 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
@@ -311,7 +317,7 @@ def test_forked_child_exports_its_own_with_exporters_of_its_own(gated: type[Gate
 
     assert status == 0
     assert exporter.force_flush(10_000)
-    assert exported(gated) == ["parent's"]
+    assert exported(gated) == ["parent's"] * 2
     exporter.shutdown()
 
 
@@ -356,7 +362,9 @@ def test_sink_tells_of_an_export_that_hangs_and_then_fails(
     backend.behaviour = "hang"
     end_a_span(tracers)
 
-    outcomes = [sink.flush(0.05), sink.flush(20)]
+    outcomes = [sink.flush(0.05)]
+    assert sink.pending() == 1, "it is under way"
+    outcomes.append(sink.flush(20))
 
     assert outcomes[0] == ("timeout", "the exporters are still at work")
     assert outcomes[1][0] == "error"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ctxkit.contrib import _senders
 from ctxkit.contrib._senders import Senders
 
 if TYPE_CHECKING:
@@ -171,21 +172,27 @@ def test_loads_that_wait_are_sent_together_up_to_the_weight_that_is_allowed(gate
     crew.kill()
 
 
-def test_loads_that_come_while_another_is_sent_are_gathered(gate: Gate) -> None:
-    crew = senders(gate, senders=3, weight=len, most=9, linger=20)
+def test_loads_that_come_while_another_is_sent_are_gathered(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crew = senders(gate, senders=3, weight=len, most=9, linger=0.002)
+    lingered: list[float] = []
+
+    def linger(seconds: float) -> None:
+        lingered.append(seconds)
+        crew.put("c")
+        crew.put("d")
+
+    monkeypatch.setattr(_senders, "sleep", linger)
     crew.put("a")
     gate.await_entered()
-    for load in "bcde":
-        crew.put(load)
+    crew.put("b")
     gate.await_entered()
 
-    # The linger is cut at its longest. Whoever came too late is sent at once, or next.
-    assert gate.sent[0] == ["a"]
-    assert gate.sent[1][0] == "b"
+    assert gate.sent == [["a"], ["b", "c", "d"]]
+    assert lingered == [0.002]
     gate.open(9)
     assert crew.wait(crew.mark(), 10)
-    assert len(gate.sent) < 5
-    assert [load for loads in gate.sent for load in loads] == list("abcde")
     crew.kill()
 
 
@@ -222,9 +229,17 @@ def test_kill_lets_go_what_waits_and_ends_the_threads(gate: Gate) -> None:
     crew.kill()
 
 
-def test_threads_start_in_no_context() -> None:
+def test_threads_start_in_no_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others that patch threads would carry along the context that they are started in."""
     request: ContextVar[str] = ContextVar("request", default="nobody's")
     seen: list[str] = []
+    start = threading.Thread.start
+
+    def carry(thread: threading.Thread) -> None:
+        seen.append(request.get())
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", carry)
     crew = senders(lambda loads: seen.append(request.get()))
     token = request.set("mine")
     try:
@@ -232,7 +247,7 @@ def test_threads_start_in_no_context() -> None:
         assert crew.wait(crew.mark(), 10)
     finally:
         request.reset(token)
-    assert seen == ["nobody's"]
+    assert seen == ["nobody's", "nobody's"]
     crew.kill()
 
 

@@ -455,3 +455,35 @@ def test_flushes_at_once_are_each_told_what_was_lost_meanwhile(backend: Telemetr
             each.join()
 
         assert outcomes == [("error", "lost: status_500")] * 3
+
+
+def test_flush_waits_for_what_another_has_taken_out_of_the_buffers(
+    backend: TelemetrySink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sentry_set_up(backend.dsn, transport=ConcurrentTransport) as client:
+        [sink] = [each for each in discover() if each.name == "sentry"]
+        taken, let_go = threading.Event(), threading.Event()
+
+        def flush_components() -> None:
+            if not taken.is_set():  # whoever comes first takes it all, the second finds nothing
+                taken.set()
+                assert let_go.wait(10)
+                sentry_sdk.capture_message("buffered")
+
+        monkeypatch.setattr(client, "_flush_components", flush_components, raising=False)
+        landed: list[int] = []
+
+        def push() -> None:
+            sink.flush(10)
+            landed.append(len(backend.items))
+
+        first, second = threading.Thread(target=push), threading.Thread(target=push)
+        first.start()
+        assert taken.wait(10)
+        second.start()
+        second.join(0.1)  # time to be over too early
+        let_go.set()
+        first.join()
+        second.join()
+
+    assert landed == [1, 1]
