@@ -5,16 +5,24 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from ctxkit import lifecycle
 from ctxkit.flushing import engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+def arm() -> None:
+    """Have the functions below called by themselves when their time comes. Idempotent."""
+    lifecycle.on_thaw(thawed)
+    lifecycle.before_snapshot(before_snapshot)
+    lifecycle.after_restore(after_restore)
+
+
 def thawed(gap: float) -> None:
     """Tell every sink that the process stood still, so that it trusts no old connection.
 
-    Calls ``on_thaw(gap)`` of each sink that has it.
+    Calls ``on_thaw(gap)`` of each sink that has it. Boundaries do this by themselves.
 
     Args:
         gap: The seconds for which it did.
@@ -28,14 +36,16 @@ def thawed(gap: float) -> None:
 
 
 def before_snapshot() -> None:
-    """Tell every sink that a snapshot is to be taken, which others will be restored from.
+    """Flush, and tell every sink that a snapshot is to be taken, to be restored many times over.
 
-    Calls ``before_snapshot()`` of each sink that has it. What they hold is not sent: flush
-    first.
+    Else every clone would send what was recorded before. Calls ``before_snapshot()`` of each
+    sink that has it.
 
     Safety:
-        Never raises.
+        Never raises. Blocks up to the default budget of a flush.
     """
+    with suppress(Exception):
+        engine.flush(reason="snapshot")
     for told in _methods("before_snapshot"):
         with suppress(Exception):
             told()

@@ -137,6 +137,9 @@ class Engine:
         if not self._armed:
             self._armed = True
             at_shutdown(drain)
+            from ctxkit.flushing import _thawing  # noqa: PLC0415 - which flushes, too
+
+            _thawing.arm()
 
     def _new_lane(self, sink: Sink) -> Lane:
         while len(self._tallies) >= _MOST_TALLIES:

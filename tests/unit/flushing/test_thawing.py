@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from helpers.land import FakeSink
 
-from ctxkit.flushing import add_sink, after_restore, before_snapshot, flush, thawed
+from ctxkit.flushing import add_sink, after_restore, before_snapshot, flush, prepare, thawed
+from ctxkit.lifecycle import run_after_restore, run_before_snapshot
+from ctxkit.lifecycle._occasions import THAW
 from ctxkit.testing import TelemetrySink
 
 if TYPE_CHECKING:
@@ -54,6 +56,19 @@ def test_every_sink_is_told_whatever_the_others_do() -> None:
     after_restore()
 
     assert listening.told == [7.5, "before", "after"]
+
+
+def test_sinks_are_told_by_the_occasions_themselves() -> None:
+    listening = Listening("listening")
+    add_sink(listening)
+    prepare()
+
+    THAW.run(7.5)
+    run_before_snapshot()
+    run_after_restore()
+
+    assert listening.told == [7.5, "before", "after"]
+    assert len(listening.timeouts) == 1, "what was recorded before was not flushed"
 
 
 def connections_opened(backend: TelemetrySink, seen: set[Any]) -> int:
