@@ -285,7 +285,7 @@ def test_connections_are_kept_for_each_sender(backend: TelemetrySink) -> None:
             for number in range(8):
                 sentry_sdk.capture_message(str(number))
             client.flush(10)
-            connections |= set(backend._sentry.connections)
+            connections |= set(backend._sentry.listener.connections)
 
     assert len(connections) == 8
 

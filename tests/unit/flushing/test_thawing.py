@@ -73,7 +73,7 @@ def test_sinks_are_told_by_the_occasions_themselves() -> None:
 
 def connections_opened(backend: TelemetrySink, seen: set[Any]) -> int:
     """Return how many connections there are that were not seen yet, and see them."""
-    listeners = (backend._sentry, backend._otlp)
+    listeners = (backend._sentry.listener, backend._otlp.listener)
     now = {connection for each in listeners for connection in each.connections}
     new = now - seen
     seen |= new
