@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ctxkit.flushing import aflush as aflush
     from ctxkit.flushing import flush as flush
     from ctxkit.lifecycle import Environment as Environment
+    from ctxkit.lifecycle import ScratchCache as ScratchCache
     from ctxkit.lifecycle import after_restore as after_restore
     from ctxkit.lifecycle import before_snapshot as before_snapshot
     from ctxkit.lifecycle import environment as environment
@@ -106,6 +107,7 @@ else:
             "flushing": ("FlushReport", "Sink", "aflush", "flush"),
             "lifecycle": (
                 "Environment",
+                "ScratchCache",
                 "after_restore",
                 "before_snapshot",
                 "environment",

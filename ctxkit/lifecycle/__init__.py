@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ctxkit.lifecycle.phases import begun as begun
     from ctxkit.lifecycle.phases import ended as ended
     from ctxkit.lifecycle.phases import environment as environment
+    from ctxkit.lifecycle.scratch import ScratchCache as ScratchCache
     from ctxkit.lifecycle.warming import Warm as Warm
     from ctxkit.lifecycle.warming import warm as warm
     from ctxkit.lifecycle.warming_async import AsyncWarm as AsyncWarm
@@ -56,6 +57,7 @@ else:
             "leftovers": ("Leftover", "LeftoverPolicy", "on_leftovers"),
             "lifespan": ("begin_lifespan", "end_lifespan"),
             "phases": ("Environment", "begun", "ended", "environment"),
+            "scratch": ("ScratchCache",),
             "warming": ("Warm", "warm"),
             "warming_async": ("AsyncWarm",),
         },
