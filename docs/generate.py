@@ -13,6 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from ctxkit.boundary.options import LEAKS_VARIABLE, LEFTOVERS_VARIABLE, MODE_VARIABLE, FlushMode
 from ctxkit.flushing.budget import DEFAULT_TIMEOUT, TIMEOUT_VARIABLE
+from ctxkit.flushing.spooling.declared import (
+    AGE_VARIABLE,
+    BYTES_VARIABLE,
+    DEFAULT_MAX_AGE,
+    DEFAULT_MAX_BYTES,
+    SPOOL_VARIABLE,
+)
 from ctxkit.lifecycle.hosts import _matches
 from ctxkit.lifecycle.leftovers import LeftoverPolicy
 from ctxkit.propagation import _own_header as own
@@ -65,6 +72,21 @@ def _variables() -> str:
                 f"`{LEAKS_VARIABLE}`",
                 "`0`",
                 "`1` logs what still holds a request some time after its end.",
+            ),
+            (
+                f"`{SPOOL_VARIABLE}`",
+                "`0`",
+                "`1`, or the absolute path of an existing folder, keeps what could not be sent.",
+            ),
+            (
+                f"`{BYTES_VARIABLE}`",
+                f"`{DEFAULT_MAX_BYTES}`",
+                "How much that may take in all, in bytes; the oldest goes first.",
+            ),
+            (
+                f"`{AGE_VARIABLE}`",
+                f"`{DEFAULT_MAX_AGE}`",
+                "After how many seconds it is deleted unsent.",
             ),
         ),
     )

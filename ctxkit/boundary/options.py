@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn, cast, final
 from ctxkit.context._children import NOTING
 from ctxkit.exceptions import ConfigurationError
 from ctxkit.flushing.budget import TIMEOUT_VARIABLE, checked_timeout, remaining_on_cloud_run
+from ctxkit.flushing.spooling.declared import declared as declared_spool
 from ctxkit.lifecycle import LeftoverPolicy, environment
 
 if TYPE_CHECKING:
@@ -187,6 +188,7 @@ class BoundaryOptions:
                 f"must be the name of an HTTP header, not {request_id_header!r}",
                 'Write it like "X-Request-ID", or None to switch it off.',
             )
+        declared_spool(environ=environ)  # a mistake is to be known now, not at the first flush
         for switch, on in (("trust_context", trust_context), ("server_timing", server_timing)):
             if not isinstance(cast("object", on), bool):
                 raise ConfigurationError(

@@ -11,6 +11,7 @@ from django.core.signals import setting_changed
 
 from ctxkit.boundary import BoundaryOptions
 from ctxkit.exceptions import ConfigurationError
+from ctxkit.flushing.spooling.declared import declared as declared_spool
 
 
 class Setting(NamedTuple):
@@ -90,6 +91,27 @@ SETTINGS = (
         "default is `ignore`. Goes before `CTXKIT_LEFTOVERS` in the environment.",
     ),
     Setting(
+        "SPOOL",
+        None,
+        "False",
+        "Whether to keep on disk what could not be sent, and send it later: `True`, or the "
+        "absolute path of an existing folder. Goes before `CTXKIT_SPOOL` in the environment.",
+    ),
+    Setting(
+        "SPOOL_MAX_BYTES",
+        None,
+        "16777216",
+        "How much that may take in all, in bytes; the oldest goes first. Goes before "
+        "`CTXKIT_SPOOL_MAX_BYTES` in the environment.",
+    ),
+    Setting(
+        "SPOOL_MAX_AGE",
+        None,
+        "86400.0",
+        "After how many seconds it is deleted unsent. Goes before `CTXKIT_SPOOL_MAX_AGE` in the "
+        "environment.",
+    ),
+    Setting(
         "ADOPT",
         None,
         "[]",
@@ -109,6 +131,8 @@ SETTINGS = (
 )
 
 _ADOPT_FIX = 'Write it like ["package.module.name"].'
+# The keys about the spool, as the arguments of what checks them.
+_SPOOL = {"SPOOL": "spool", "SPOOL_MAX_BYTES": "max_bytes", "SPOOL_MAX_AGE": "max_age"}
 _KEYS = {setting.key: setting for setting in SETTINGS}
 _SWITCHES = frozenset(
     ("INSTALL", "TRUST_REQUEST_ID", "TRUST_CONTEXT", "REPORT_LEAKS", "SERVER_TIMING")
@@ -164,6 +188,15 @@ def install_declared() -> None:
             install()
 
 
+def spool_declared() -> None:
+    """Start the spool if ``CTXKIT["SPOOL"]`` says so, and stop it if it says no."""
+    declared = _declared()
+    if "SPOOL" in declared:
+        from ctxkit.flushing.spooling.switch import apply  # noqa: PLC0415 - few ask for it
+
+        apply(declared_spool(**_spool_arguments(declared)))
+
+
 def problems() -> list[ConfigurationError]:
     """Return everything that is wrong with ``CTXKIT``; if nothing, with the environment."""
     try:
@@ -201,6 +234,10 @@ def _arguments(declared: Mapping[str, object]) -> dict[str, Any]:
     }
 
 
+def _spool_arguments(declared: Mapping[str, object]) -> dict[str, Any]:
+    return {name: declared[key] for key, name in _SPOOL.items() if key in declared}
+
+
 def _refusal(setting: Setting, value: object) -> list[ConfigurationError]:
     """Return why ``value`` is refused, if it is, in the words of the setting."""
     name = f'CTXKIT["{setting.key}"]'
@@ -208,7 +245,9 @@ def _refusal(setting: Setting, value: object) -> list[ConfigurationError]:
         wrong = ConfigurationError(name, f"must be a bool, not {value!r}", "Write True or False.")
         return [] if isinstance(value, bool) else [wrong]
     try:
-        if setting.argument is None:
+        if setting.key in _SPOOL:
+            declared_spool(**{_SPOOL[setting.key]: value}, environ={})
+        elif setting.argument is None:
             _paths(value)
         else:
             argument: dict[str, Any] = {setting.argument: value}

@@ -61,6 +61,7 @@ class ContextMiddleware:
         conf.options()
         conf.adopt_declared()
         conf.install_declared()
+        conf.spool_declared()
         self.get_response = get_response
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:

@@ -20,6 +20,7 @@ from ctxkit.flushing.protocol import Sink
 from ctxkit.flushing.report import FlushReport, SinkOutcome, SinkResult, SinkStatus
 from ctxkit.flushing.sinks.calling import CallableSink
 from ctxkit.flushing.sinks.handlers import LoggingSink
+from ctxkit.flushing.spooling import SpoolStatus, spool_status, start_spooling, stop_spooling
 
 __all__ = (
     "BreakerState",
@@ -31,6 +32,7 @@ __all__ = (
     "SinkOutcome",
     "SinkResult",
     "SinkStatus",
+    "SpoolStatus",
     "add_sink",
     "aflush",
     "after_restore",
@@ -42,5 +44,8 @@ __all__ = (
     "on_report",
     "prepare",
     "remove_sink",
+    "spool_status",
+    "start_spooling",
+    "stop_spooling",
     "thawed",
 )

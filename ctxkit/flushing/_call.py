@@ -7,6 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, TypeVar, final
 
 from ctxkit.flushing.report import SinkResult, SinkStatus
+from ctxkit.flushing.spooling.switch import write_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
     from ctxkit.flushing._pass import Pass
 
     L = TypeVar("L", bound=Latch)
+
+# What is on its way then may never arrive: whoever waited goes on, and may be stopped.
+_UNCERTAIN = {
+    SinkStatus.BREAKER,
+    SinkStatus.IN_FLIGHT,
+    SinkStatus.SKIPPED_DEADLINE,
+    SinkStatus.TIMEOUT,
+}
 
 
 @final
@@ -120,6 +129,8 @@ class Call:
             seconds = now - self.started if share.allowance else 0.0
             if due is not None and status is SinkStatus.TIMEOUT:
                 lane.overrun(due, max(seconds, share.allowance or 0.0))
+        if status in _UNCERTAIN and (self.budget > 0 or self._late):
+            write_ahead(lane.sink)
         result = SinkResult(lane.sink.name, status, seconds, share.pending, detail)
         lane.tally.count(result)
         return result

@@ -14,6 +14,7 @@ from ctxkit.flushing.breaker import Breaker
 from ctxkit.flushing.budget import DEFAULT_TIMEOUT
 from ctxkit.flushing.report import SinkOutcome, SinkResult, SinkStatus
 from ctxkit.flushing.sinks.opentelemetry import suppress_instrumentation
+from ctxkit.flushing.spooling.switch import sink_keeper
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -303,7 +304,10 @@ class Lane:
             suppress_instrumentation()
             # A sink that is given no time would not even begin; and no lock waits for ever.
             timeout = min(allowance or DEFAULT_TIMEOUT, threading.TIMEOUT_MAX)
-            return outcome_of(cast("object", self.sink.flush(timeout)))
+            begun = monotonic()
+            outcome = outcome_of(cast("object", self.sink.flush(timeout)))
+            keeper = sink_keeper(self.sink)
+            return outcome if keeper is None else keeper.follow_up(outcome, begun, timeout)
         # A sink that raises SystemExit must end neither its thread nor, inline, its caller.
         except BaseException as error:  # noqa: BLE001
             return SinkOutcome(SinkStatus.ERROR, f"{type(error).__name__}: {error}")

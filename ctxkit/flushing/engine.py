@@ -20,6 +20,7 @@ from ctxkit.flushing._latch import Latch
 from ctxkit.flushing.budget import default_timeout
 from ctxkit.flushing.report import FlushReport
 from ctxkit.flushing.sinks import FOUND_NAMES, discover, evidence
+from ctxkit.flushing.spooling import switch
 from ctxkit.lifecycle import at_shutdown
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ class Engine:
         if not self._armed:
             self._armed = True
             at_shutdown(drain)
+            switch.start_declared()
             from ctxkit.flushing import _thawing  # noqa: PLC0415 - which flushes, too
 
             _thawing.arm()
@@ -308,6 +310,7 @@ def drain() -> None:
 
     Runs by itself at shutdown once anything was flushed or :func:`prepare` was called.
     """
+    switch.hurry()
     flush(reason=_LAST)
 
 
@@ -334,6 +337,16 @@ def _push() -> None:
         import logging  # noqa: PLC0415 - an unhappy path must not cost each cold start
 
         logging.getLogger("ctxkit.flushing").exception("ctxkit.flush.push_failed")
+
+
+def _send_kept(name: str) -> None:
+    for lane in _ENGINE.lanes():
+        if lane.sink.name == name and not lane.running:
+            # Whatever its breaker says: it has just taken something.
+            lane.join(None, 0.0, 1, pushed=True)
+
+
+switch.nudge_by(_send_kept)
 
 
 def counters() -> dict[str, SinkCounters]:

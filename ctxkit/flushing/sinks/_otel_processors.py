@@ -6,7 +6,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, final
 
 from ctxkit.flushing._nudging import nudge
-from ctxkit.flushing.sinks._watching import tap
+from ctxkit.flushing.sinks._watching import keeping, tap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -41,28 +41,62 @@ class Exports:
     def __init__(self, exporter: Any, ledger: Ledger) -> None:
         self.running = 0
         self.exporter = exporter
-        kind = type(exporter).__name__
 
         def around(method: Callable[..., Any]) -> Callable[..., Any]:
+            told = _around_export(exporter, ledger)(method)
+
             def export(*args: Any, **named: Any) -> Any:
                 self.running += 1
                 try:
-                    result = method(*args, **named)
-                except Exception as error:
-                    ledger.lose(f"{kind} raised {type(error).__name__}: {error}")
-                    raise
+                    return told(*args, **named)
                 finally:
                     self.running -= 1
-                if getattr(result, "name", None) != "SUCCESS":
-                    ledger.lose(f"{kind} answered {getattr(result, 'name', result)}")
-                return result
 
             return export
 
-        self.watched = tap(exporter, "export", around)
+        self.watched = tap(exporter, "export", keeping(ledger, exporter, around))
         self.concurrent: Any = None
         if _keeps_count(exporter) and tap(exporter, "on_exported", _around_exported(ledger)):
             self.concurrent = exporter
+            tap(exporter, "_borrow", _around_borrow(ledger))
+
+
+def _around_export(
+    exporter: Any, ledger: Ledger
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Have told what became of a batch, by the exporter's own answer."""
+    kind = type(exporter).__name__
+
+    def around(method: Callable[..., Any]) -> Callable[..., Any]:
+        def export(*args: Any, **named: Any) -> Any:
+            try:
+                result = method(*args, **named)
+            except Exception as error:
+                ledger.lose(f"{kind} raised {type(error).__name__}: {error}")
+                raise
+            if getattr(result, "name", None) != "SUCCESS":
+                ledger.lose(f"{kind} answered {getattr(result, 'name', result)}")
+            return result
+
+        return export
+
+    return around
+
+
+def _around_borrow(ledger: Ledger) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Have the spool follow the exporters that a concurrent one hands its batches to."""
+
+    def around(method: Callable[..., Any]) -> Callable[..., Any]:
+        def borrow() -> Any:
+            exporter = method()
+            if ledger.keeper is not None:
+                told = _around_export(exporter, ledger)
+                tap(exporter, "export", keeping(ledger, exporter, told))
+            return exporter
+
+        return borrow
+
+    return around
 
 
 def _around_exported(ledger: Ledger) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -71,7 +105,9 @@ def _around_exported(ledger: Ledger) -> Callable[[Callable[..., Any]], Callable[
     def around(method: Callable[..., Any]) -> Callable[..., Any]:
         def on_exported(exporter: Any, result: Any) -> None:
             kind = type(exporter).__name__
-            if isinstance(result, Exception):
+            if ledger.keeper is not None:
+                pass  # it was told of the batch itself
+            elif isinstance(result, Exception):
                 ledger.lose(f"{kind} raised {type(result).__name__}: {result}")
             elif getattr(result, "name", None) != "SUCCESS":
                 ledger.lose(f"{kind} answered {getattr(result, 'name', result)}")
@@ -105,6 +141,16 @@ class Batch:
         """How many flushes may run at once."""
         concurrent = self.exports.concurrent
         return 1 if concurrent is None else concurrent.concurrency
+
+    def waiting(self) -> list[Any]:
+        """Return what is in the queue, the oldest first; the queue stays as it is."""
+        queue = getattr(self._holder, self._queue)
+        for _ in range(10):
+            try:
+                return list(queue)[::-1]
+            except RuntimeError:  # it changed meanwhile
+                continue
+        return []
 
     def pending(self) -> int:
         """Count records in the queue, and one for each export under way."""

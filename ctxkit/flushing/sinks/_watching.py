@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ctxkit.flushing.spooling._keeper import Keeper
+
 #: Seconds after which a connection that was idle, or frozen, may be dead without anybody knowing:
 #: load balancers and servers close or forget them after this time or a little more.
 LONG_GAP: Final = 60.0
+
+_LOST: Final = "lost"
+_KEPT: Final = "kept for later"
 
 _ORIGINAL = "_ctxkit_original"
 
@@ -44,21 +49,33 @@ class Ledger:
     """Keep the reasons why something was lost, until everybody concerned was told.
 
     Attributes:
-        losses: The reasons since :meth:`settle` was called last.
+        keeper: Keeps what could not be sent, where that is wanted.
+        losses: What became of what was not sent, and why, since :meth:`settle` was called last.
     """
 
-    __slots__ = ("_numbers", "_recent", "losses")
+    __slots__ = ("_numbers", "_recent", "keeper", "losses")
 
     def __init__(self) -> None:
         # Bounded: nobody may ask for days. Appending is atomic, and done by any thread.
-        self.losses: deque[str] = deque(maxlen=100)
-        self._recent: deque[tuple[int, str]] = deque(maxlen=100)
+        self.losses: deque[tuple[str, str]] = deque(maxlen=100)
+        self._recent: deque[tuple[int, tuple[str, str]]] = deque(maxlen=100)
         self._numbers = count(1)
+        self.keeper: Keeper | None = None
 
     def lose(self, reason: str) -> None:
-        """Note a loss."""
-        self._recent.append((next(self._numbers), reason))
-        self.losses.append(reason)
+        """Note a loss, unless it can still be made good."""
+        keeper = self.keeper
+        if keeper is None or not keeper.note(reason):
+            self._note(_LOST, reason)
+
+    def keep(self, reason: str) -> None:
+        """Note that something was not sent, and is kept for later."""
+        self._note(_KEPT, reason)
+
+    @property
+    def lossy(self) -> bool:
+        """Whether something is lost, not only kept."""
+        return any(what is _LOST for what, _ in self.losses.copy())
 
     def begin(self) -> int:
         """Return what :meth:`settle` is to be given at the end of a flush that begins now."""
@@ -66,13 +83,13 @@ class Ledger:
         return recent[-1][0] if recent else 0
 
     def settle(self, begun: int | None = None) -> str:
-        """Return the reasons of which nobody was told yet, each once; empty if none.
+        """Tell what nobody was told of yet, each reason once; empty if nothing.
 
         Args:
             begun: What :meth:`begin` said when the flush began. What was lost since then
                 concerns it too, if another flush was told of it already.
         """
-        reasons: dict[str, None] = {}
+        reasons: dict[tuple[str, str], None] = {}
         for _ in range(len(self.losses)):
             try:
                 reasons[self.losses.popleft()] = None
@@ -82,4 +99,34 @@ class Ledger:
             for number, reason in self._recent.copy():
                 if number > begun:
                     reasons[reason] = None
-        return ", ".join(reasons)
+        told = {kind: [why for what, why in reasons if what is kind] for kind in (_LOST, _KEPT)}
+        return "; ".join(f"{kind}: {', '.join(whys)}" for kind, whys in told.items() if whys)
+
+    def _note(self, what: str, reason: str) -> None:
+        self._recent.append((next(self._numbers), (what, reason)))
+        self.losses.append((what, reason))
+
+
+def keeping(
+    ledger: Ledger, owner: Any, around: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Have the ledger's keeper, if any, keep what the method could not send.
+
+    Args:
+        ledger: The ledger, which is told by the wrapper of ``around``.
+        owner: The object whose method it is.
+        around: As for :func:`tap`.
+    """
+
+    def around_all(method: Callable[..., Any]) -> Callable[..., Any]:
+        told = around(method)
+
+        def send(*args: Any, **named: Any) -> Any:
+            keeper = ledger.keeper
+            if keeper is None:
+                return told(*args, **named)
+            return keeper.attempt(owner, told, args, named)
+
+        return send
+
+    return around_all

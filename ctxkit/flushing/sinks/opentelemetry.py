@@ -17,12 +17,15 @@ from typing import TYPE_CHECKING, Any, Final, final
 from ctxkit.flushing.report import SinkOutcome, SinkStatus
 from ctxkit.flushing.sinks import _otel_processors as reading
 from ctxkit.flushing.sinks._watching import LONG_GAP, Ledger, tap
+from ctxkit.flushing.spooling import switch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ctxkit.flushing.protocol import Sink
     from ctxkit.flushing.sinks._otel_processors import Batch
+    from ctxkit.flushing.spooling._files import Spool
+    from ctxkit.flushing.spooling._keeper import Keeper
 
 TRACES: Final = "otel.traces"
 METRICS: Final = "otel.metrics"
@@ -116,6 +119,8 @@ class RecordsSink:
         self._ledger = Ledger()
         self._batches: list[Batch] = []
         self._unknown = ""
+        self.keeper: Keeper | None = None
+        switch.attach(self)
 
     def pending(self) -> int | None:
         """Count records in the queues, and one for an export under way."""
@@ -127,6 +132,8 @@ class RecordsSink:
         count = 1 if self._ledger.losses else 0
         for batch in self._batches:
             count += batch.pending()
+        if self.keeper is not None and self.keeper.due():
+            count += 1
         return count
 
     @property
@@ -146,7 +153,7 @@ class RecordsSink:
         through = reading.wait_for_all(self._batches, timeout - (monotonic() - started))
         losses = self._ledger.settle(begun)
         if losses:
-            return SinkOutcome(SinkStatus.ERROR, f"lost: {losses}")
+            return SinkOutcome(SinkStatus.ERROR, losses)
         if not through:
             return SinkOutcome(SinkStatus.TIMEOUT, "the exporters are still at work")
         # SDK 1.33 answers False whenever it flushed logs.
@@ -155,6 +162,13 @@ class RecordsSink:
         if self._unknown:
             return SinkOutcome(SinkStatus.UNVERIFIED, f"{self._unknown} does not tell")
         return SinkOutcome(SinkStatus.OK)
+
+    def keep_with(self, spool: Spool | None) -> None:
+        """Keep there what could not be sent; None: no longer."""
+        self.keeper = self._ledger.keeper = _keeper(spool, self._ledger, self.name, self._waiting)
+
+    def _waiting(self) -> list[tuple[Any, list[Any]]]:
+        return [(batch.exports.exporter, batch.waiting()) for batch in self._batches]
 
     def on_thaw(self, gap: float) -> None:
         """Drop connections that the other side, or something between, has forgotten."""
@@ -212,17 +226,23 @@ class MetricsSink:
         self._seen: object = None
         self._readers: list[Any] = []
         self._unknown = ""
+        self.keeper: Keeper | None = None
+        switch.attach(self)
 
     def pending(self) -> int | None:
         """Return 1 if something was recorded since the last export, else 0."""
         self._inspect()
         if self._unknown or not self._tapped:
             return None
-        return 1 if self._ledger.losses or (self._recorded and self._readers) else 0
+        if self._ledger.losses or (self._recorded and self._readers):
+            return 1
+        return 1 if self.keeper is not None and self.keeper.due() else 0
 
     def flush(self, timeout: float) -> SinkOutcome:
         """Collect and export once, and judge by the exporters' own answers."""
         self._inspect()
+        if self.keeper is not None and not (self._recorded or self._ledger.losses or self._unknown):
+            return SinkOutcome(SinkStatus.OK)  # called for what is kept alone
         self._recorded = False
         millis = int(max(timeout, _LEAST_TIMEOUT) * 1000)
         for owner in self._readers or [self._provider]:
@@ -230,14 +250,23 @@ class MetricsSink:
                 owner.force_flush(millis)
             except Exception as error:  # noqa: BLE001 - the next reader shall have its turn
                 self._ledger.lose(f"{type(error).__name__}: {error}")
+        lossy = self._ledger.lossy
         losses = self._ledger.settle()
         if losses:
-            self._recorded = True
-            return SinkOutcome(SinkStatus.ERROR, f"lost: {losses}")
+            self._recorded = self._recorded or lossy
+            return SinkOutcome(SinkStatus.ERROR, losses)
         if self._unknown or not self._readers:
             unknown = self._unknown or type(self._provider).__name__
             return SinkOutcome(SinkStatus.UNVERIFIED, f"{unknown} does not tell")
         return SinkOutcome(SinkStatus.OK)
+
+    def keep_with(self, spool: Spool | None) -> None:
+        """Keep there what could not be sent; None: no longer."""
+        self.keeper = self._ledger.keeper = _keeper(spool, self._ledger, self.name, self._waiting)
+
+    def _waiting(self) -> list[tuple[Any, list[Any]]]:
+        exporters = [getattr(reader, "_exporter", None) for reader in self._readers]
+        return [(exporter, []) for exporter in exporters if exporter is not None]
 
     def after_fork(self) -> None:
         """Free the child of locks that an export in the parent held.
@@ -291,6 +320,19 @@ class MetricsSink:
             if not reading.Exports(exporter, self._ledger).watched:
                 self._unknown = type(reader if exporter is None else exporter).__name__
         self._seen = storages
+
+
+def _keeper(
+    spool: Spool | None,
+    ledger: Ledger,
+    name: str,
+    waiting: Callable[[], list[tuple[Any, list[Any]]]],
+) -> Keeper | None:
+    if spool is None:
+        return None
+    from ctxkit.flushing.spooling._otlp import OTLPKeeper  # noqa: PLC0415 - few ask for it
+
+    return OTLPKeeper(spool, ledger, switch.nudging(name), name, waiting)
 
 
 def _keys(mapping: Any) -> tuple[Any, ...]:

@@ -23,10 +23,14 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from ctxkit.flushing.report import SinkOutcome, SinkStatus
 from ctxkit.flushing.sinks import _sentry_client as reading
-from ctxkit.flushing.sinks._watching import LONG_GAP, Ledger, tap
+from ctxkit.flushing.sinks._watching import LONG_GAP, Ledger, keeping, tap
+from ctxkit.flushing.spooling import switch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from ctxkit.flushing.spooling._files import Spool
+    from ctxkit.flushing.spooling._keeper import Keeper
 
 NAME: Final = "sentry"
 #: Where the client and its transport are to be found.
@@ -85,6 +89,9 @@ class SentrySink:
         if self.concurrency > 1:
             reading.nudge_on_records(client)
 
+        self.keeper: Keeper | None = None
+        switch.attach(self)
+
     def has_left_something(self) -> bool:
         """Whether a client that is not in charge any more is still to be flushed."""
         worker = self._worker
@@ -115,7 +122,8 @@ class SentrySink:
             if left is None:
                 return None
             count += left
-        return count + 1 if self._ledger.losses else count
+        due = self.keeper is not None and self.keeper.due()
+        return count + 1 if self._ledger.losses or due else count
 
     def flush(self, timeout: float) -> SinkOutcome:
         """Push everything captured so far through the transport.
@@ -138,7 +146,7 @@ class SentrySink:
             self._dirty = True
         losses = self._ledger.settle(begun)
         if losses:
-            outcome = SinkOutcome(SinkStatus.ERROR, f"lost: {losses}")
+            outcome = SinkOutcome(SinkStatus.ERROR, losses)
         elif outcome.status is SinkStatus.OK and not self._told:
             outcome = self._untold()
         return self._flush_before(outcome, timeout - (monotonic() - started))
@@ -184,6 +192,17 @@ class SentrySink:
             sessions._aggregate_lock = threading.Lock()  # noqa: SLF001
             sessions.pending_sessions = []
             sessions.pending_aggregates = {}
+
+    def keep_with(self, spool: Spool | None) -> None:
+        """Keep there what could not be sent; None: no longer."""
+        self.keeper = self._ledger.keeper = None
+        if spool is not None and (self._queued or self._marked):
+            from ctxkit.flushing.spooling._sentry import SentryKeeper  # noqa: PLC0415 - few ask
+
+            nudge = switch.nudging(NAME)
+            self.keeper = self._ledger.keeper = SentryKeeper(
+                spool, self._ledger, nudge, self._transport, self._flush_components
+            )
 
     def _wait_for_mark(self, timeout: float) -> SinkOutcome:
         """Wait for everything captured so far to leave a transport that keeps count of it."""
@@ -268,7 +287,8 @@ class SentrySink:
         """Have losses told to the ledger; False if the transport gives no chance."""
         ledger, transport = self._ledger, self._transport
         if self._queued or self._marked:
-            tap(transport, "_send_envelope", reading.around_send(ledger))
+            around = keeping(ledger, transport, reading.around_send(ledger))
+            tap(transport, "_send_envelope", around)
         elif not tap(transport, "capture_envelope", self._around_capture):
             self._buffers = None
         counted = reading.around_loss(ledger, reading.COUNTED_LOSSES)

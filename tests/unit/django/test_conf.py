@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import pickle
+from typing import TYPE_CHECKING
 
 import pytest
 from django.http import HttpResponse
@@ -10,6 +11,10 @@ from django.test import override_settings
 import ctxkit
 from ctxkit.django import ContextMiddleware, conf
 from ctxkit.exceptions import ConfigurationError
+from ctxkit.flushing import spool_status, start_spooling, stop_spooling
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_options_without_settings_are_the_defaults() -> None:
@@ -60,6 +65,10 @@ def test_options_fall_back_to_the_environment(monkeypatch: pytest.MonkeyPatch) -
         ({"REPORT_LEAKS": 1}, 'CTXKIT["REPORT_LEAKS"]', "Write True or False."),
         ({"LEFTOVERS": "kill"}, 'CTXKIT["LEFTOVERS"]', "must be one of warn, await"),
         ({"LEFTOVERS": True}, 'CTXKIT["LEFTOVERS"]', "True"),
+        ({"SPOOL": "var/spool"}, 'CTXKIT["SPOOL"]', "must be 1, 0 or the absolute path"),
+        ({"SPOOL": 1}, 'CTXKIT["SPOOL"]', "not 1"),
+        ({"SPOOL_MAX_BYTES": 100}, 'CTXKIT["SPOOL_MAX_BYTES"]', "at least 4096"),
+        ({"SPOOL_MAX_AGE": "old"}, 'CTXKIT["SPOOL_MAX_AGE"]', "'old'"),
         ({"ADOPT": "package.state"}, 'CTXKIT["ADOPT"]', "must be a list"),
         ({"ADOPT": ["state"]}, 'CTXKIT["ADOPT"]', "'state'"),
         ({"ADOPT": [7]}, 'CTXKIT["ADOPT"]', "7"),
@@ -146,6 +155,38 @@ def test_middleware_installs_where_the_setting_says_so(
         assert ctxkit.is_installed() is installed
     finally:
         ctxkit.uninstall()
+
+
+@pytest.mark.parametrize(
+    ("declared", "environ", "wanted"),
+    [
+        ({"SPOOL": True, "SPOOL_MAX_BYTES": 5000}, None, True),
+        ({"SPOOL": False}, "1", False),
+        ({}, None, False),
+    ],
+)
+def test_middleware_starts_the_spool_where_the_setting_says_so(
+    *,
+    declared: dict[str, object],
+    environ: str | None,
+    wanted: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if environ is not None:
+        monkeypatch.setenv("CTXKIT_SPOOL", environ)
+        start_spooling(tmp_path)
+    if declared.get("SPOOL") is True:
+        declared = {**declared, "SPOOL": str(tmp_path)}
+    try:
+        with override_settings(CTXKIT=declared):
+            ContextMiddleware(HttpResponse)  # type: ignore[arg-type]
+            found = spool_status()
+        assert (found is not None) is wanted
+        if found is not None:
+            assert found.directory.startswith(str(tmp_path))
+    finally:
+        stop_spooling()
 
 
 def test_setting_leaves_the_arguments_of_an_installation_alone(
