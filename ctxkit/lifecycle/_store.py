@@ -249,7 +249,10 @@ def scratch_directory() -> str:
     """Return where this environment has room for files that may vanish: ``/tmp`` on most."""
     import tempfile  # noqa: PLC0415 - brings in random and shutil
 
-    return tempfile.gettempdir()
+    try:
+        return tempfile.gettempdir()
+    except OSError:  # no folder that can be written to: whoever tries to will tell
+        return os.sep
 
 
 def digest(*parts: str) -> str:

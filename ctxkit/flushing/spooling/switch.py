@@ -67,7 +67,8 @@ def start_spooling(
 
     Safety:
         At least once: what is under way when a process is killed may be sent twice. Backends
-        tell spans and events that they have already by their ids.
+        tell spans and events that they have already by their ids. A flush whose time is over
+        writes its copies in the thread of its caller, which takes a millisecond or so.
     """
     from ctxkit.flushing.spooling.declared import declared  # noqa: PLC0415 - few ask for it
 

@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from typing import TYPE_CHECKING, Any, Self
 
@@ -259,3 +260,13 @@ def test_several_processes_that_claim_a_file_are_told_apart(tmp_path: Path) -> N
     for run in runs:
         won += run.communicate(timeout=30)[0].split()
     assert sorted(won, key=int) == list(map(str, range(200)))
+
+
+def test_machine_without_a_temporary_folder_is_told_by_its_root(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    assert _store.scratch_directory() == "/"
