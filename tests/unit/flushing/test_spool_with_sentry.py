@@ -275,7 +275,7 @@ def test_names_of_files_give_no_secret_away(client: Any, backend: TelemetrySink)
     flush(10)
     [path] = Path(status().directory).iterdir()
     assert "public" not in path.name
-    assert str(backend._sentry.port) not in path.name.split("-")
+    assert str(backend._sentry.listener.port) not in path.name.split("-")
 
 
 def test_spool_that_cannot_write_changes_nothing_else(
