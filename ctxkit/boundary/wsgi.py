@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, final
 
 from ctxkit.boundary._server_timing import NAME, server_timing
 from ctxkit.boundary._wsgi_file import as_sent
@@ -141,13 +141,13 @@ def cross_wsgi(  # noqa: PLR0913 - WSGI's own two, and ours
     response = _Response(crossing, environ, start_response)
     try:
         body = crossing.context.run(app, environ, response.start)
-    except BaseException:
+    except BaseException as error:
         response.settle("exception")
-        raise
+        if not response.fails_late(error):
+            raise
+        return response
     return response.carrying(body)
 
-
-_NOTHING: Final[Iterator[bytes]] = iter(())
 
 
 @final
@@ -166,6 +166,7 @@ class _Response:
         "_start_response",
         "_whole",
         "_write",
+        "_written",
     )
 
     def __init__(
@@ -185,14 +186,16 @@ class _Response:
         self._write: Write | None = None
         # The content that completes the response, once there is some.
         self._whole = b""
-        # What is left for the server to fetch once the response was settled.
-        self._held: Iterator[bytes] = _NOTHING
+        # Whether that was written: a server sends its headers with the first of it, be it empty.
+        self._written = False
+        # What is left for the server to fetch before the next step.
+        self._held: bytes | None = None
         # What the application raised when its response was complete; raised by close().
         self._error: BaseException | None = None
 
     def start(self, status: str, headers: Headers, exc_info: Any = None, /) -> Write:
         """Pass on the application's ``start_response()``, with the request's id."""
-        if exc_info and self._whole:  # a server would have sent the headers by now
+        if exc_info and (self._whole or self._written):  # a server has sent its headers by now
             raise exc_info[1].with_traceback(exc_info[2])
         crossing = self._crossing
         name, wanted = crossing.options.request_id_header, crossing.options.lower_name
@@ -229,6 +232,7 @@ class _Response:
     def _count(self, data: bytes) -> None:
         """Be the ``write()`` that the application gets."""
         if self._completes(len(data)):
+            self._written = True
             self._whole = self._whole or data
             return
         self._start()
@@ -246,7 +250,7 @@ class _Response:
 
     def carrying(self, body: Iterable[bytes]) -> Iterable[bytes]:
         """Return what the server gets for ``body``: itself, a list or this object."""
-        written = self._whole
+        written = self._written
         context = self._crossing.context
         whole = type(body) in (list, tuple)
         if not whole:
@@ -263,24 +267,39 @@ class _Response:
         if self._completes(0):
             # Complete with its headers, or with what was written: a server need not ask for
             # content after this.
-            self._hold(self._body, written)
+            self._held = self._hold(self._body, self._whole)
         return self
+
+    def fails_late(self, error: BaseException) -> bool:
+        """Return whether a response is complete although its application has raised.
+
+        Then the client gets it as without a boundary, and the server the error after it.
+        """
+        if not (self._whole or self._written):
+            return False
+        self._error = error
+        self._held = self._whole
+        return True
 
     def __iter__(self) -> _Response:
         return self
 
     def __next__(self) -> bytes:
+        held, self._held = self._held, None
+        if held is not None:
+            return held
         body = self._body
         if body is None:
-            return next(self._held)
+            raise StopIteration
         try:
             chunk = next(body)
         except BaseException as error:
             ended = isinstance(error, StopIteration)
-            if self._whole and not ended:
+            late = (self._whole or self._written) and not ended
+            if late:
                 self._error = error  # raised by close()
             self.settle("response" if ended else "exception")
-            if self._whole:
+            if late or self._written:
                 return self._whole  # written in that last step
             raise
         if not self._completes(len(chunk)):
@@ -288,8 +307,7 @@ class _Response:
                 self._start()
             nudge()
             return chunk
-        self._hold(body, self._whole or chunk)
-        return next(self._held)
+        return self._hold(body, self._whole or chunk)
 
     def close(self) -> None:
         """Close the application's iterable, unless that is done already."""
@@ -316,21 +334,31 @@ class _Response:
         if self._deferred is not None:
             self._start(report)
 
-    def _hold(self, body: Iterator[bytes], chunk: bytes) -> None:
-        """Settle before ``chunk``, which completes the response and is then to be fetched.
+    def _hold(self, body: Iterator[bytes], chunk: bytes) -> bytes:
+        """Settle before ``chunk``, which completes the response; return what is to leave.
 
         Content beyond it is dropped, as PEP 3333 wants it. Of content that HTTP does not
         allow (HEAD) the first chunk is kept, be it empty: servers derive header fields from
-        it, and some start the response only with a chunk.
+        it, and some start the response only with a chunk. As long as it is empty the
+        application may start again, with headers that allow content.
         """
         self._whole = chunk
         try:
             for beyond in body:
-                self._whole = self._whole or beyond
-        except BaseException as error:  # noqa: BLE001 - the response is whole: raised by close()
-            self._error = error
+                if self._completes(0):
+                    self._whole = self._whole or beyond
+                elif self._completes(len(beyond)):
+                    self._whole = beyond
+                else:
+                    self._start()
+                    return beyond
+        except BaseException as error:
+            if not (self._whole or self._written):  # nothing has left: the server answers
+                self.settle("exception")
+                raise
+            self._error = error  # the response is whole: raised by close()
         self.settle("response" if self._error is None else "exception")
-        self._held = iter((self._whole,))
+        return self._whole
 
 
 def _code(status: str) -> int:
