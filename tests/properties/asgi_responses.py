@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -71,6 +71,10 @@ class Response:
             headers.append((b"x-request-id", b"its own"))
         made: Any = {"list": list, "tuple": tuple, "iterator": iter}[self.headers_as](headers)
         return made
+
+    def without_paths(self) -> Response:
+        """Return the same of a server that sends no files by itself."""
+        return replace(self, offers=tuple(each for each in self.offers if "path" not in each))
 
     def events(self, offered: Any) -> list[dict[str, Any]]:
         """Return the events of the response, in order."""
@@ -208,20 +212,19 @@ class Server:
             "server": None,
             "extensions": {name: {} for name in self._response.offers},
         }
-        self._task = asyncio.current_task()
-        self._leave()
-        try:
-            await app(scope, self._receive, self._send)
-        except (FailedError, LeftError, OSError) as error:
+        task = self._task = asyncio.create_task(app(scope, self._receive, self._send))
+        await asyncio.wait([task])
+        if task.cancelled():
+            self._timeline.append(("error", "cancelled"))
+        elif error := task.exception():
             self._timeline.surfaced(error)
-        except asyncio.CancelledError as error:
-            self._task.uncancel()
-            self._timeline.append(("error", str(error)))
         if not (self._timeline.complete or self._gone.is_set()):
             self._timeline.wire("aborted" if self._started else "start 500, of the server")
             self._timeline.completed()
 
     async def _receive(self) -> dict[str, Any]:
+        if not self._response.cancels and ("app", "send 0") not in self._timeline:
+            self._leave()
         if self._incoming:
             self._timeline.left -= 1
             return self._incoming.pop(0)
@@ -234,6 +237,8 @@ class Server:
 
     async def _send(self, event: dict[str, Any]) -> None:
         assert not self._ended.is_set(), "an event after the end"
+        if not self._response.cancels:
+            self._leave()
         if self._gone.is_set():
             raise self._timeline.raising(OSError("the client has gone"))
         kind = event["type"]
@@ -256,11 +261,13 @@ class Server:
 
     def _leave(self) -> None:
         """Have the client leave when its time has come."""
-        if self._sent == self._response.leaves and not self._timeline.complete:
+        if self._sent == self._response.leaves and not (
+            self._timeline.complete or self._gone.is_set()
+        ):
             self._timeline.mark("gone")
             self._gone.set()
             if self._response.cancels:
-                self._task.cancel("left")
+                self._task.cancel()
 
     def _start(self, event: dict[str, Any]) -> None:
         assert not self._started

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -536,3 +537,39 @@ def test_budget_is_what_the_host_leaves(sink: RecordingSink, timeline: list[obje
     Exchange(timeline, environ=environ)(ctxkit.WSGIMiddleware(app, mode="always", timeout=5))
     assert sink.timeouts[0] <= 0.9
     assert isinstance(seen[0], ctxkit.Deadline)
+
+
+def test_response_that_is_complete_by_write_leaves_although_the_application_then_raises(
+    sink: RecordingSink, timeline: list[object]
+) -> None:
+    error = ValueError("too late")
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        start_response("200 OK", [TEXT, ("Content-Length", "2")])(b"ab")
+        raise error
+
+    with pytest.raises(ValueError, match="too late") as raised:
+        Exchange(timeline)(ctxkit.WSGIMiddleware(app, mode="always"))
+    assert raised.value is error
+    assert timeline == ["flush", "start", b"ab", "end"]
+
+
+def test_response_without_content_that_begins_anew_has_all_of_its_content(
+    sink: RecordingSink, timeline: list[object]
+) -> None:
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("204 No Content", [])
+        return beginning_anew(start_response)
+
+    def beginning_anew(start_response: StartResponse) -> Iterator[bytes]:
+        try:
+            raise LookupError("after all")
+        except LookupError:
+            headers = [TEXT, ("Content-Length", "4")]
+            start_response("500 Oh", headers, sys.exc_info())
+        yield b"ab"
+        yield b"cd"
+
+    exchange = Exchange(timeline)(ctxkit.WSGIMiddleware(app, mode="always"))
+    assert exchange.status == "500 Oh"
+    assert timeline == ["start", b"ab", "flush", b"cd", "end"]
