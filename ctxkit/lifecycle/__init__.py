@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ctxkit.lifecycle.phases import ended as ended
     from ctxkit.lifecycle.phases import environment as environment
     from ctxkit.lifecycle.scratch import ScratchCache as ScratchCache
+    from ctxkit.lifecycle.sigterm import drain_on_sigterm as drain_on_sigterm
     from ctxkit.lifecycle.warming import Warm as Warm
     from ctxkit.lifecycle.warming import warm as warm
     from ctxkit.lifecycle.warming_async import AsyncWarm as AsyncWarm
@@ -58,6 +59,7 @@ else:
             "lifespan": ("begin_lifespan", "end_lifespan"),
             "phases": ("Environment", "begun", "ended", "environment"),
             "scratch": ("ScratchCache",),
+            "sigterm": ("drain_on_sigterm",),
             "warming": ("Warm", "warm"),
             "warming_async": ("AsyncWarm",),
         },

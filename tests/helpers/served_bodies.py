@@ -17,6 +17,7 @@ from sentry_sdk.integrations.asgi import SentryAsgiMiddleware
 from sentry_sdk.integrations.wsgi import SentryWsgiMiddleware
 
 import ctxkit
+from ctxkit.lifecycle import drain_on_sigterm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,8 @@ def wsgi_app(environ: Any, start_response: Any) -> Any:
         record("begin")
     if path == "broken":
         raise BrokenError(path)
+    if path == "crash":
+        os.kill(os.getpid(), 9)
     if path == "empty":
         start_response("204 No Content", [])
         return ended([])
@@ -66,6 +69,8 @@ async def asgi_app(scope: Any, receive: Any, send: Any) -> None:
         record("begin")
     if path == "broken":
         raise BrokenError(path)
+    if path == "crash":
+        os.kill(os.getpid(), 9)
     await respond(path, send)
     if path not in ("list", "plain", "file"):
         record("end")
@@ -118,6 +123,9 @@ def _server_span(trace_id: str, span_id: str) -> Any:
     tracer = tracers.get_tracer("served")
     return tracer.start_as_current_span("GET", context, kind=trace.SpanKind.SERVER)
 
+
+if "DRAIN_ON_SIGTERM" in os.environ:
+    drain_on_sigterm()
 
 _wrapped_wsgi = SentryWsgiMiddleware(OTelWSGI(wsgi_app))
 _wrapped_asgi = SentryAsgiMiddleware(OTelASGI(asgi_app))

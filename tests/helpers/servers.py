@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -50,7 +51,7 @@ class Kind:
         return all(find_spec(module) is not None for module in self.needs)
 
     def argv(self, app: str, port: int) -> list[str]:
-        words = [word.format(app=app, port=port) for word in self.command.split()]
+        words = [word.format(app=app, port=port) for word in shlex.split(self.command)]
         if self.program:
             return [str(_program(words[0])), *words[1:]]
         return [sys.executable, "-m", *words]
@@ -135,7 +136,7 @@ class Server:
         self.folder = folder
         self.port = _free_port()
         self._output = (folder / "server.log").open("w+")
-        self._process = subprocess.Popen(
+        self.process = subprocess.Popen(
             kind.argv(app, self.port),
             cwd=folder,
             env={**os.environ, "PYTHONPATH": python_path(), **environ},
@@ -151,7 +152,7 @@ class Server:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
             except OSError:
-                if self._process.poll() is not None or time.monotonic() > deadline:
+                if self.process.poll() is not None or time.monotonic() > deadline:
                     self.__exit__()
                     raise AssertionError(
                         f"{self.kind.name} did not start:\n{self.output()}"
@@ -161,13 +162,13 @@ class Server:
                 return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, 15)
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, 15)
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(5)
+                self.process.wait(5)
         with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, 9)
-        self._process.wait(5)
+            os.killpg(self.process.pid, 9)
+        self.process.wait(5)
         self._output.close()
 
     def output(self) -> str:
