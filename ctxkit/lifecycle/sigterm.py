@@ -103,7 +103,8 @@ class _Draining:
 
     def remove(self) -> None:
         """Put the former handler back, if this one is still there."""
-        if signal.getsignal(signal.SIGTERM) is self:
+        current: object = signal.getsignal(signal.SIGTERM)
+        if current is self:
             signal.signal(signal.SIGTERM, self.former)
 
     def _start(self) -> None:
