@@ -13,7 +13,12 @@ from ctxkit.boundary.options import BoundaryOptions, FlushMode, chosen_leftovers
 from ctxkit.boundary.request_id import chosen_id
 from ctxkit.context import NO_FRAME, Deadline, Frame
 from ctxkit.context._current import CURRENT
-from ctxkit.flushing.budget import checked_timeout, default_timeout, remaining_of
+from ctxkit.flushing.budget import (
+    checked_timeout,
+    default_timeout,
+    remaining_of,
+    remaining_on_cloud_run,
+)
 from ctxkit.lifecycle import begun
 
 if TYPE_CHECKING:
@@ -55,8 +60,8 @@ def flush_before_return(
             any object with a ``__call__``.
         timeout: The longest that the flush may take, in seconds. None:
             ``CTXKIT_FLUSH_TIMEOUT``, else 2.0. Where the call has a Lambda context object
-            among its arguments, or the frame a deadline, it is shortened so that the flush
-            ends before it.
+            among its arguments, the frame a deadline, or Cloud Run a time limit, it is
+            shortened so that the flush ends before that.
         leftovers: What becomes of tasks, threads, timers and jobs that a call which got a
             frame has started and that are alive at its end: ``"warn"``, ``"await"``,
             ``"cancel"`` or ``"ignore"``; None reads ``CTXKIT_LEFTOVERS``, else warns.
@@ -154,6 +159,11 @@ class _Call(Invocation):
                     context = copy_context()
                     context.run(CURRENT.set, frame)
                 break
+        else:
+            # functions-framework raises in the midst of a flush that goes beyond it.
+            remaining = None if deadline else remaining_on_cloud_run(0.0)
+            if remaining is not None:
+                deadline = Deadline.after(remaining)
         counts = frame is not CLOSED
         super().__init__(options, frame, context, deadline, request_id, counts=counts)
 
