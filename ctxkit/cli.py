@@ -73,11 +73,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="how many requests each server gets (default: %(default)s)",
     )
-    demo.add_argument(
+    which = demo.add_mutually_exclusive_group()
+    which.add_argument(
         "--lanes",
-        default="gunicorn,uvicorn,awslambdaric",
+        default="gunicorn,uvicorn,awslambdaric,lambda-decorator,lambda-extension",
         metavar="SERVERS",
         help="which servers, separated by commas (default: %(default)s)",
+    )
+    which.add_argument(
+        "--all", action="store_true", help="every server that is known here and installed"
     )
     env = commands.add_parser(
         "env",
@@ -102,12 +106,13 @@ def _demo(options: argparse.Namespace) -> int:
         as_page,
         as_table,
         choose_servers,
+        installed_servers,
         proves_the_claim,
         rehearse,
         require_packages,
     )
 
-    servers = choose_servers(options.lanes.split(","))
+    servers = installed_servers() if options.all else choose_servers(options.lanes.split(","))
     require_packages(servers)
     started = time.monotonic()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ctxkit.demo.lanes import choose_servers, require_packages
+from ctxkit.demo.lanes import SERVERS, choose_servers, installed_servers, require_packages
 from ctxkit.demo.page import as_page
 from ctxkit.demo.rehearsal import LATENCY, rehearse
 from ctxkit.demo.summary import as_json, as_table
@@ -10,10 +10,12 @@ from ctxkit.demo.verdict import proves_the_claim
 
 __all__ = (
     "LATENCY",
+    "SERVERS",
     "as_json",
     "as_page",
     "as_table",
     "choose_servers",
+    "installed_servers",
     "proves_the_claim",
     "rehearse",
     "require_packages",

@@ -1,9 +1,9 @@
-"""The lanes of the demo: three real hosts, each without and with ctxkit."""
+"""The lanes of the demo: real hosts, each without and with ctxkit."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -28,11 +28,74 @@ _NEEDED = {
 
 
 @dataclass(frozen=True, slots=True)
+class Server:
+    """Describe a host, and how the example is started in it.
+
+    Args:
+        protocol: What a person calls it.
+        needs: Its module and its distribution.
+        argv: The arguments of the interpreter; empty for AWS Lambda's runtime client.
+        entry: What of the witness it runs.
+        env: Variables of its lane with ctxkit.
+        until_frozen: Whether something has landed in time if it has before the freeze: the
+            client has the response already.
+    """
+
+    protocol: str
+    needs: tuple[str, str]
+    argv: tuple[str, ...] = ()
+    entry: str = "handler"
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    until_frozen: bool = False
+
+
+def _web(protocol: str, package: str, command: str, module: str = "") -> Server:
+    kind = protocol.lower()
+    argv = tuple(command.replace("{app}", f"ctxkit.demo.witness:{kind}").split())
+    # Others are not known as hosts that freeze: there a user says so.
+    return Server(protocol, (module or package, package), argv, kind, {_MODE: "always"})
+
+
+def _function(protocol: str, entry: str = "handler", mode: str = "") -> Server:
+    env = {_LAMBDA_MODE: mode} if mode else {}
+    package = ("awslambdaric", "awslambdaric")
+    return Server(protocol, package, (), entry, env, until_frozen=mode == "extension")
+
+
+_MODE = "CTXKIT_FLUSH_MODE"
+_LAMBDA_MODE = "CTXKIT_LAMBDA_MODE"
+_GUNICORN = "-m gunicorn {app} --bind 127.0.0.1:{port}"
+_GRANIAN = "-m granian --host 127.0.0.1 --port {port} --workers 1"
+# It comes as a program, and as a module of which that is the only function.
+_UWSGI = ("-c", "import sys, pyuwsgi; pyuwsgi.run(sys.argv[1:])")
+_UWSGI_OPTIONS = "--http-socket 127.0.0.1:{port} --wsgi {app} --enable-threads --threads 4"
+
+#: By name, in the order in which they run.
+HOSTS: Mapping[str, Server] = {
+    "gunicorn": _web("WSGI", "gunicorn", _GUNICORN),
+    "gunicorn-gthread": _web("WSGI", "gunicorn", f"{_GUNICORN} -k gthread --threads 4"),
+    "gunicorn-asgi": _web("ASGI", "gunicorn", f"{_GUNICORN} -k asgi", "gunicorn.workers.gasgi"),
+    "uvicorn": _web("ASGI", "uvicorn", "-m uvicorn {app} --port {port} --lifespan off"),
+    "hypercorn": _web("ASGI", "hypercorn", "-m hypercorn {app} --bind 127.0.0.1:{port}"),
+    "granian-wsgi": _web("WSGI", "granian", f"{_GRANIAN} --interface wsgi {{app}}"),
+    "granian-asgi": _web("ASGI", "granian", f"{_GRANIAN} --interface asgi {{app}}"),
+    "daphne": _web("ASGI", "daphne", "-m daphne -b 127.0.0.1 -p {port} {app}"),
+    "waitress": _web("WSGI", "waitress", "-m waitress --listen=127.0.0.1:{port} {app}"),
+    "uwsgi": _web("WSGI", "pyuwsgi", _UWSGI_OPTIONS),
+    "awslambdaric": _function("AWS Lambda"),
+    "lambda-decorator": _function("AWS Lambda, decorator", "decorated"),
+    "lambda-extension": _function("AWS Lambda, extension", mode="extension"),
+}
+#: Those that run unless somebody chooses.
+SERVERS = ("gunicorn", "uvicorn", "awslambdaric", "lambda-decorator", "lambda-extension")
+
+
+@dataclass(frozen=True, slots=True)
 class Lane:
     """Name one server, and whether ctxkit is in the application that it runs.
 
     Args:
-        server: ``gunicorn``, ``uvicorn`` or ``awslambdaric``.
+        server: One of :data:`HOSTS`.
         with_ctxkit: Whether the line in ``MIDDLEWARE``, or the decorator, is there.
     """
 
@@ -44,12 +107,17 @@ class Lane:
         """What a person calls it."""
         return f"{self.server} {'with' if self.with_ctxkit else 'without'} ctxkit"
 
+    @property
+    def host(self) -> Server:
+        """The server."""
+        return HOSTS[self.server]
 
-SERVERS = ("gunicorn", "uvicorn", "awslambdaric")
-PROTOCOLS = {"gunicorn": "WSGI", "uvicorn": "ASGI", "awslambdaric": "AWS Lambda"}
-
-_GUNICORN = ("-m", "gunicorn", "ctxkit.demo.witness:wsgi", "--bind", "127.0.0.1:{port}")
-_UVICORN = ("-m", "uvicorn", "ctxkit.demo.witness:asgi", "--port", "{port}", "--lifespan", "off")
+    @property
+    def experiment(self) -> object:
+        """What tells this lane from others that would come out the same."""
+        if self.with_ctxkit or self.host.argv:
+            return (self.server, self.with_ctxkit)
+        return self.host.needs
 
 
 def choose_servers(names: Iterable[str]) -> tuple[str, ...]:
@@ -59,11 +127,16 @@ def choose_servers(names: Iterable[str]) -> tuple[str, ...]:
         ConfigurationError: A name is unknown, or there is none.
     """
     wanted = {name.strip() for name in names if name.strip()}
-    unknown = sorted(wanted - set(SERVERS))
+    unknown = sorted(wanted - set(HOSTS))
     if unknown or not wanted:
         problem = f"names {', '.join(unknown)}" if unknown else "names no server"
-        raise ConfigurationError("--lanes", problem, f"Choose among {', '.join(SERVERS)}.")
-    return tuple(server for server in SERVERS if server in wanted)
+        raise ConfigurationError("--lanes", problem, f"Choose among {', '.join(HOSTS)}.")
+    return tuple(server for server in HOSTS if server in wanted)
+
+
+def installed_servers() -> tuple[str, ...]:
+    """Return the names of all servers that are installed."""
+    return tuple(name for name, server in HOSTS.items() if _is_installed(server.needs[0]))
 
 
 def require_packages(servers: Iterable[str]) -> None:
@@ -72,27 +145,33 @@ def require_packages(servers: Iterable[str]) -> None:
     Raises:
         MissingDependencyError: The first package that is missing.
     """
-    for module, package in {**_NEEDED, **{server: server for server in servers}}.items():
-        try:
-            found = find_spec(module)
-        except ModuleNotFoundError:  # of a parent package
-            found = None
-        if found is None:
+    for module, package in (*_NEEDED.items(), *(HOSTS[server].needs for server in servers)):
+        if not _is_installed(module):
             raise MissingDependencyError(package, "demo")
 
 
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of a parent package
+        return False
+
+
 def open_host(
-    server: str, *, env: Mapping[str, str | None], cwd: Path, freeze: bool = True
+    lane: Lane, *, env: Mapping[str, str | None], cwd: Path, freeze: bool = True
 ) -> FreezingServer | LambdaHost:
-    """Return the host of a server, not yet started.
+    """Return the host of a lane, not yet started.
 
     Args:
-        server: One of :data:`SERVERS`.
+        lane: Which.
         env: Variables on top of those of this process.
         cwd: The example project.
         freeze: Whether to freeze it; see there.
     """
-    if server == "awslambdaric":
-        return LambdaHost("ctxkit.demo.witness.handler", env=env, cwd=cwd, freeze=freeze)
-    argv = _GUNICORN if server == "gunicorn" else _UVICORN
-    return FreezingServer([sys.executable, *argv], env=env, cwd=cwd, freeze=freeze)
+    server = lane.host
+    if not server.argv:
+        # Without the decorator nothing is left but the handler.
+        entry = server.entry if lane.with_ctxkit else "handler"
+        return LambdaHost(f"ctxkit.demo.witness.{entry}", env=env, cwd=cwd, freeze=freeze)
+    argv = [sys.executable, *(_UWSGI if lane.server == "uwsgi" else ()), *server.argv]
+    return FreezingServer(argv, env=env, cwd=cwd, freeze=freeze)

@@ -10,7 +10,7 @@ from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING
 
-from ctxkit.demo.lanes import PROTOCOLS
+from ctxkit.demo.lanes import HOSTS
 from ctxkit.demo.summary import pairs, percent, versions
 from ctxkit.demo.timeline import Scale, draw_lane
 from ctxkit.demo.verdict import Outcome, telling_request
@@ -28,7 +28,11 @@ absent.</p>
 <p>The client reads the response from the socket. At the byte that completes it in the sense of
 HTTP, all processes of the server are stopped (<code>SIGSTOP</code>); for the next request they are
 continued; at the end they are killed (<code>SIGKILL</code>). The Lambda function runs under
-AWS&rsquo;s own runtime client and is stopped when that asks for the next event, as Lambda does.</p>
+AWS&rsquo;s own runtime client and is stopped when that asks for the next event, as Lambda does.
+There it has ctxkit&rsquo;s line in <code>MIDDLEWARE</code>; or, instead, the decorator around the
+handler; or <code>CTXKIT_LAMBDA_MODE=extension</code>, with which the client has its response first
+and Lambda freezes the process when the flush is over: in that lane, what has been acknowledged
+before the freeze has landed.</p>
 <p>What a request produces is not assumed. A reference, the same server with the same application,
 got the same requests, held no response, was never frozen, and was left alone until it had nothing
 more to send. Each item that then belonged to a request is expected of that request in the
@@ -101,7 +105,7 @@ def _summary(without: LaneReport, with_ctxkit: LaneReport) -> str:
     server = without.lane.server
     added = with_ctxkit.latency - without.latency
     return (
-        f'<figure class="card"><h3>{escape(server)} <span>{PROTOCOLS[server]}</span></h3>'
+        f'<figure class="card"><h3>{escape(server)} <span>{HOSTS[server].protocol}</span></h3>'
         f"{_stack('without ctxkit', without)}{_stack('with ctxkit', with_ctxkit)}"
         f"<figcaption>Median response {_milliseconds(without.latency)} without, "
         f"{_milliseconds(with_ctxkit.latency)} with: the wait for the backend adds "

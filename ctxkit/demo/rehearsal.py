@@ -83,7 +83,7 @@ def rehearse(
     alone until it has nothing more to send.
 
     Args:
-        servers: Names from :data:`ctxkit.demo.lanes.SERVERS`.
+        servers: Names from :data:`ctxkit.demo.lanes.HOSTS`.
         requests: How many requests each lane gets.
         say: Called with a line of text after each step.
 
@@ -92,21 +92,28 @@ def rehearse(
     """
     plan = [PATHS[index % len(PATHS)] for index in range(requests)]
     lanes = [Lane(server, with_ctxkit=use) for server in servers for use in (False, True)]
+    # Those of Lambda differ by what ctxkit does, and are one without it.
+    seen: dict[object, Lane] = {}
+    for lane in lanes:
+        seen.setdefault(lane.experiment, lane)
+    distinct = list(seen.values())
     with _example() as example, ExitStack() as stack:
         say("the example is ready")
-        references: list[_Run] = []
+        references: dict[object, _Run] = {}
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            hosts = list(pool.map(partial(_open, stack, example, freeze=False), lanes))
-        for run, host in hosts:
+            hosts = list(pool.map(partial(_open, stack, example, freeze=False), distinct))
+        for lane, (run, host) in zip(distinct, hosts, strict=True):
             _send(host, plan, run.sent, pause=0)
-            references.append(run)
-        say(f"{len(lanes)} references: {requests} requests to each server, never frozen")
-        runs: list[_Run] = []
-        for lane in lanes:
-            runs.append(_run(lane, example, plan))
+            references[lane.experiment] = run
+        say(f"{len(distinct)} references: {requests} requests to each server, never frozen")
+        runs: dict[object, _Run] = {}
+        for lane in distinct:
+            runs[lane.experiment] = _run(lane, example, plan)
             say(f"{lane.title}: {requests} requests, frozen after each, killed at the end")
         say("waiting until the references have nothing more to send")
-        return tuple(map(_report, lanes, runs, references))
+        return tuple(
+            _report(lane, runs[lane.experiment], references[lane.experiment]) for lane in lanes
+        )
 
 
 @contextmanager
@@ -158,18 +165,13 @@ def _open(
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
         "NO_PROXY": "127.0.0.1",
         "SHOP_WITHOUT_CTXKIT": None if lane.with_ctxkit else "1",
-        "CTXKIT_FLUSH_MODE": _flush_mode(lane) if freeze else "never",
+        **(lane.host.env if freeze else {"CTXKIT_FLUSH_MODE": "never"}),
         "PYTHONUNBUFFERED": "1",
         FILE: str(witness),
     }
-    host = open_host(lane.server, env=env, cwd=example, freeze=freeze)
+    host = open_host(lane, env=env, cwd=example, freeze=freeze)
     stack.enter_context(host)
     return _Run(sink, witness, sent=[]), host
-
-
-def _flush_mode(lane: Lane) -> str | None:
-    """Return what a user would set: Lambda is known as a host that freezes, others are not."""
-    return None if lane.server == "awslambdaric" else "always"
 
 
 def _run(lane: Lane, example: Path, plan: Sequence[str]) -> _Run:
@@ -220,14 +222,26 @@ def _report(lane: Lane, run: _Run, reference: _Run) -> LaneReport:
     return LaneReport(
         lane,
         tuple(
-            _request(sent, items, marks, wanted)
+            _request(sent, items, marks, wanted, in_time(lane, sent))
             for sent, wanted in zip(run.sent, expected, strict=True)
         ),
     )
 
 
+def in_time(lane: Lane, sent: Sent) -> float:
+    """Return until when something has landed: the complete response, or what freezes after it."""
+    times = sent.times
+    if lane.with_ctxkit and lane.host.until_frozen and times.stopped is not None:
+        return times.stopped
+    return times.complete
+
+
 def _request(
-    sent: Sent, items: list[Item], marks: list[Mark], expected: list[tuple[str, str]]
+    sent: Sent,
+    items: list[Item],
+    marks: list[Mark],
+    expected: list[tuple[str, str]],
+    limit: float,
 ) -> RequestReport:
     times = sent.times
     came = items_of(sent, items)
@@ -235,9 +249,9 @@ def _request(
         mark
         for mark in marks
         if mark.trace_id == sent.trace_id
-        or (mark.what == "flush" and times.sent <= mark.start <= times.complete)
+        or (mark.what == "flush" and times.sent <= mark.start <= limit)
     ]
-    return RequestReport(sent, judge(expected, came, times.complete), tuple(mine))
+    return RequestReport(sent, judge(expected, came, limit), tuple(mine))
 
 
 def _marks(file: Path) -> list[Mark]:

@@ -28,7 +28,7 @@ def test_demo_proves_that_everything_lands(tmp_path: Path) -> None:
     lanes = {
         (lane["server"], lane["with_ctxkit"]): lane for lane in json.loads(done.stdout)["lanes"]
     }
-    assert len(lanes) == 6
+    assert len(lanes) == 10
     for (_, with_ctxkit), lane in lanes.items():
         if with_ctxkit:
             assert lane["landed"] == lane["expected"] > 0
