@@ -68,6 +68,8 @@ _GUNICORN = "-m gunicorn {app} --bind 127.0.0.1:{port}"
 _GRANIAN = "-m granian --host 127.0.0.1 --port {port} --workers 1"
 # It comes as a program, and as a module of which that is the only function.
 _UWSGI = ("-c", "import sys, pyuwsgi; pyuwsgi.run(sys.argv[1:])")
+# It evaluates the name in the module, which makes its entry points when they are asked for.
+_HYPERCORN = "-m hypercorn ctxkit.demo.witness:__getattr__('asgi') --bind 127.0.0.1:{port}"
 _UWSGI_OPTIONS = "--http-socket 127.0.0.1:{port} --wsgi {app} --enable-threads --threads 4"
 
 #: By name, in the order in which they run.
@@ -76,7 +78,7 @@ HOSTS: Mapping[str, Server] = {
     "gunicorn-gthread": _web("WSGI", "gunicorn", f"{_GUNICORN} -k gthread --threads 4"),
     "gunicorn-asgi": _web("ASGI", "gunicorn", f"{_GUNICORN} -k asgi", "gunicorn.workers.gasgi"),
     "uvicorn": _web("ASGI", "uvicorn", "-m uvicorn {app} --port {port} --lifespan off"),
-    "hypercorn": _web("ASGI", "hypercorn", "-m hypercorn {app} --bind 127.0.0.1:{port}"),
+    "hypercorn": _web("ASGI", "hypercorn", _HYPERCORN),
     "granian-wsgi": _web("WSGI", "granian", f"{_GRANIAN} --interface wsgi {{app}}"),
     "granian-asgi": _web("ASGI", "granian", f"{_GRANIAN} --interface asgi {{app}}"),
     "daphne": _web("ASGI", "daphne", "-m daphne -b 127.0.0.1 -p {port} {app}"),

@@ -27,7 +27,9 @@ def drain_on_sigterm(timeout: float = PATIENCE) -> Callable[[], None]:
     and uWSGI with ``die-on-term`` do. Call it at the top of the program, or of the module
     that the server loads::
 
-        ctxkit.lifecycle.drain_on_sigterm()
+        from ctxkit.lifecycle import drain_on_sigterm
+
+        drain_on_sigterm()
 
     The handler that was there before keeps its say. If it is a function it is called first,
     and the process goes on or ends as that decides. If there was none the process ends by

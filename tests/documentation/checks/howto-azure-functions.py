@@ -1,0 +1,3 @@
+from function_app import shop
+
+assert shop(None) == "bought"

@@ -1,0 +1,3 @@
+from main import handler
+
+assert handler(None) == "done"

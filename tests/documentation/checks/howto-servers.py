@@ -1,0 +1,3 @@
+import signal
+
+assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
