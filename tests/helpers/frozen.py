@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -94,10 +95,13 @@ def kind_of(host: str) -> Kind | None:
 
 
 def is_available(host: str) -> bool:
-    from importlib.util import find_spec  # noqa: PLC0415 - of this question alone
-
     kind = kind_of(host)
     return kind.available if kind is not None else find_spec(host) is not None
+
+
+def has_concurrent_transport() -> bool:
+    """Return whether envelopes can be sent at once; Sentry's own sends one after the other."""
+    return find_spec("ctxkit.contrib") is not None
 
 
 def run(host: str, folder: Path, requests: int, pairs: int) -> Run:
@@ -116,6 +120,7 @@ def run(host: str, folder: Path, requests: int, pairs: int) -> Run:
             "CTXKIT_FLUSH_MODE": "always",
             "SENTRY_DSN": sink.dsn,
             "OTLP_ENDPOINT": sink.otlp_endpoint,
+            **({"CONCURRENT": "1"} if has_concurrent_transport() else {}),
         }
         with _opened(host, env, folder) as opened:
             client = _Client(host, opened, done)

@@ -31,7 +31,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 endpoint = os.environ["OTLP_ENDPOINT"]
-sentry_sdk.init(dsn=os.environ["SENTRY_DSN"], traces_sample_rate=1.0)
+options: dict[str, Any] = {}
+if "CONCURRENT" in os.environ:
+    from ctxkit.contrib.sentry import ConcurrentTransport
+
+    options["transport"] = ConcurrentTransport
+sentry_sdk.init(dsn=os.environ["SENTRY_DSN"], traces_sample_rate=1.0, **options)
 
 tracers = TracerProvider()
 tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{endpoint}/v1/traces")))
