@@ -32,6 +32,7 @@ GROUPS = (
     "flushing",
     "together",
     "many",
+    "holding",
 )
 CTXKIT_ASGI, CTXKIT_DJANGO = "ctxkit.ASGIMiddleware", "ctxkit.django.ContextMiddleware"
 BOUNDARY = "boundary, both SDKs in use, nothing pending"
@@ -69,6 +70,8 @@ PROMISES = (
     # One round trip and a half of a sink of 50 ms, and 10 ms.
     (MANY, "Sentry, ConcurrentTransport", "ratio", 1.7),
     (MANY, "OpenTelemetry, ConcurrentExporter", "ratio", 1.7),
+    ("Held by gunicorn-gthread", "a transaction and a server span", "ratio", 1.3),
+    ("Held by uvicorn-h11", "a transaction and a server span", "ratio", 1.3),
     ("Memory", "1000000 frames", "kept", 100_000),
     ("Memory", "1000000 submits", "kept", 100_000),
     ("Memory", "1000 dropped Locals", "kept", 100_000),
