@@ -82,7 +82,9 @@ def _headline(lanes: Sequence[LaneReport]) -> str:
     """Say what came out, whatever that is."""
 
     def landed(with_ctxkit: bool) -> str:  # noqa: FBT001 - private
-        chosen = [lane for lane in lanes if lane.lane.with_ctxkit is with_ctxkit]
+        # What two lanes share has come out once.
+        distinct = {lane.lane.experiment: lane for lane in lanes}.values()
+        chosen = [lane for lane in distinct if lane.lane.with_ctxkit is with_ctxkit]
         count = sum(lane.count(Outcome.LANDED) for lane in chosen)
         return f"{count} of {sum(lane.expected for lane in chosen)}"
 

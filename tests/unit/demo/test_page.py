@@ -171,3 +171,13 @@ def test_timeline_has_a_gap_in_the_ice_while_another_request_is_served() -> None
     ice = re.findall(r'<i class="ice" style="left:([\d.]+)%;width:([\d.]+)%">', drawn)
     assert ice[0] == ("6.80", "27.20")  # from 0.1 to 0.5 of a second in 68 percent
     assert ice[1] == ("40.80", "35.20")  # from 0.6 on
+
+
+def test_headline_counts_what_lanes_share_once() -> None:
+    lanes = [
+        lane_report(server, fates, with_ctxkit=with_ctxkit)
+        for server in ("awslambdaric", "lambda-decorator")
+        for fates, with_ctxkit in ((LOST, False), (ITEMS, True))
+    ]
+    headline = f"0 of {3 * len(LOST)} items landed without ctxkit, {6 * len(ITEMS)} of"
+    assert headline in as_page(lanes, 0.05)
