@@ -149,7 +149,6 @@ def cross_wsgi(  # noqa: PLR0913 - WSGI's own two, and ours
     return response.carrying(body)
 
 
-
 @final
 class _Response:
     """Be the iterable that the server gets, and all that has to be known for it."""

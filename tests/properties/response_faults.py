@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ctxkit.boundary import _asgi_held, _wsgi_passed, asgi, crossing, wsgi
+from ctxkit.boundary import _asgi_held, _stamping, _wsgi_passed, crossing, wsgi
 from ctxkit.boundary._ending import Ending
 from ctxkit.boundary.completion import Completion
 
@@ -22,7 +22,7 @@ def wsgi_parts_are_never_complete(patch: pytest.MonkeyPatch) -> None:
 
 
 def asgi_parts_are_never_complete(patch: pytest.MonkeyPatch) -> None:
-    wsgi_parts_are_never_complete(patch)
+    patch.setattr(_asgi_held, "announced_length", lambda headers, name: None)
 
 
 def wsgi_parts_wait_for_the_next(patch: pytest.MonkeyPatch) -> None:
@@ -40,19 +40,22 @@ def wsgi_parts_wait_for_the_next(patch: pytest.MonkeyPatch) -> None:
 
 
 def asgi_parts_wait_although_more_come(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(_Held, "_completes", lambda self, message: True)
+    begun = _Held._begun
+
+    def hasty(self: Any, message: Any) -> Any:
+        message = begun(self, message)
+        self._left = 1
+        return message
+
+    patch.setattr(_Held, "_begun", hasty)
 
 
 def wsgi_heads_have_content(patch: pytest.MonkeyPatch) -> None:
-    _heads_have_content(patch)
+    patch.setattr("ctxkit.boundary.completion.has_no_content", lambda method, status: False)
 
 
 def asgi_heads_have_content(patch: pytest.MonkeyPatch) -> None:
-    _heads_have_content(patch)
-
-
-def _heads_have_content(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("ctxkit.boundary.completion.has_no_content", lambda method, status: False)
+    patch.setattr(_asgi_held, "has_no_content", lambda method, status: False)
 
 
 def wsgi_lengths_are_not_read(patch: pytest.MonkeyPatch) -> None:
@@ -60,8 +63,13 @@ def wsgi_lengths_are_not_read(patch: pytest.MonkeyPatch) -> None:
 
 
 def asgi_the_length_is_one_too_short(patch: pytest.MonkeyPatch) -> None:
-    count = Completion.at_part
-    patch.setattr(Completion, "at_part", lambda self, size: count(self, size + 1))
+    announced = _asgi_held.announced_length
+
+    def less(headers: Any, name: Any) -> int | None:
+        length = announced(headers, name)
+        return length and length - 1
+
+    patch.setattr(_asgi_held, "announced_length", less)
 
 
 def wsgi_written_parts_do_not_count(patch: pytest.MonkeyPatch) -> None:
@@ -248,28 +256,21 @@ def asgi_trailers_come_after_the_end(patch: pytest.MonkeyPatch) -> None:
 
 
 def asgi_headers_are_read_once(patch: pytest.MonkeyPatch) -> None:
-    def reading(send: Any, *_: Any) -> Any:
-        async def read(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                tuple(message["headers"])
-            await send(message)
+    begun = _Held._begun
 
-        return read
+    def reading(self: Any, message: Any) -> Any:
+        tuple(message["headers"])
+        return begun(self, message)
 
-    patch.setattr(asgi, "_stamping", reading)
+    patch.setattr(_Held, "_begun", reading)
 
 
 def asgi_ids_are_stamped_over(patch: pytest.MonkeyPatch) -> None:
-    def stamping(send: Any, name: bytes, value: bytes) -> Any:
-        async def stamped(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                kept = [field for field in message["headers"] if field[0] != name]
-                message = {**message, "headers": [*kept, (name, value)]}
-            await send(message)
+    def over(headers: Any, stamp: Any) -> None:
+        headers[:] = [*(field for field in headers if field[0] != stamp[0]), stamp]
 
-        return stamped
-
-    patch.setattr(asgi, "_stamping", stamping)
+    patch.setattr(_asgi_held, "add_stamp", over)
+    patch.setattr(_stamping, "add_stamp", over)
 
 
 def asgi_events_are_kept_from_the_application(patch: pytest.MonkeyPatch) -> None:
