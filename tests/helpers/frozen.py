@@ -101,7 +101,7 @@ def is_available(host: str) -> bool:
 
 def has_concurrent_transport() -> bool:
     """Return whether envelopes can be sent at once; Sentry's own sends one after the other."""
-    return find_spec("ctxkit.contrib") is not None
+    return bool(find_spec("ctxkit.contrib") and find_spec("ctxkit.contrib.sentry"))
 
 
 def run(host: str, folder: Path, requests: int, pairs: int) -> Run:
