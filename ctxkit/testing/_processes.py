@@ -68,6 +68,10 @@ class ProcessGroup:
         """Continue every process of the group."""
         self._signal(signal.SIGCONT)
 
+    def terminate(self) -> None:
+        """Ask every process of the group to end (SIGTERM)."""
+        self._signal(signal.SIGTERM)
+
     def kill(self) -> None:
         """Kill every process of the group without grace, and wait for the first. Idempotent."""
         if self._log.closed:

@@ -1,6 +1,6 @@
 """AWS Lambda on loopback, frozen between invocations as the real one is, for tests.
 
-https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
 """
 
 from __future__ import annotations
@@ -8,27 +8,26 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 import time
-import uuid
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from ctxkit.exceptions import HostError
 from ctxkit.testing._exchange import Exchange, Times
 from ctxkit.testing._gateway import gateway_event, read_gateway_result
-from ctxkit.testing._listener import Listener, Reply, Request
 from ctxkit.testing._processes import ProcessGroup
+from ctxkit.testing._runtime_server import Invocation, RuntimeServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
     from typing import Self
 
-_API = "/2018-06-01/runtime"
-_ARN = "arn:aws:lambda:eu-central-1:000000000000:function:ctxkit"
-_ACCEPTED = Reply(202, b'{"status":"OK"}', {"Content-Type": "application/json"})
-_POLL = 0.05  # seconds between two looks at whether the process has died
+_POLL: Final = 0.05  # seconds between two looks at whether the process has died
+
+# What SIGTERM leaves a process in which an extension is registered.
+# https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-shutdown
+_GRACE: Final = 0.5  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +38,9 @@ class LambdaResult:
         payload: The decoded JSON that it returned, or Lambda's error object.
         failed: Whether it is an error.
         times: When what happened. ``complete`` is when the runtime had posted the
-            answer, from where the client has it; ``stopped`` when the runtime asked
-            for the next event, and was frozen.
+            answer, from where the client has it; ``stopped`` when the runtime and each
+            extension had asked for the next event, and the process was frozen. None: it
+            was not, but ended, or was killed because its time was over.
     """
 
     payload: Any
@@ -48,23 +48,14 @@ class LambdaResult:
     times: Times
 
 
-@dataclass(slots=True)
-class _Invocation:
-    event: bytes
-    deadline: float
-    request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    taken: bool = False
-    result: tuple[bool, bytes] | None = None
-    complete: float = 0.0
-
-
 class LambdaHost:
     """Run a Lambda function in the real ``awslambdaric`` process, frozen between events.
 
-    The host serves the Runtime API and freezes (SIGSTOP) the process group when the
-    runtime asks for the next event, which is when Lambda does; it thaws it (SIGCONT)
-    for the next event and kills it (SIGKILL) at the end. As on Lambda, a function that
-    exceeds its timeout or ends its process gets a new process for the next event.
+    The host serves the Runtime API and the Extensions API. It freezes (SIGSTOP) the process
+    group when the runtime and every extension have asked for the next event, which is when
+    Lambda does; it thaws it (SIGCONT) for the next event and kills it (SIGKILL) at the end.
+    As on Lambda, a function that exceeds its timeout or ends its process gets a new process
+    for the next event, and so does one whose extension is not back in time.
     Usable once entered::
 
         with LambdaHost("shop.lambda_handler.handler") as function:
@@ -81,10 +72,16 @@ class LambdaHost:
         python: The interpreter, which has awslambdaric installed.
         freeze: Whether to stop the group between events; False serves as a reference
             that is never frozen, but killed all the same.
+        snap_start: Whether the process is snapshot after its initialisation and restored
+            for its first event: it is stopped in between.
+        concurrency: More than one makes a managed instance, which is never frozen: so many
+            processes, each of which takes one event at a time; :meth:`invoke` may then be
+            called by as many threads. Needs awslambdaric 4.
 
-    Safety: POSIX only. One event at a time; not for use by several threads. Nothing
-    survives the with-block, an exception in it, or the end of this interpreter. The
-    Extensions API is not served.
+    Safety: POSIX only. But for ``concurrency``, one event at a time, and not for use by
+    several threads. Nothing survives the with-block, an exception in it, or the end of
+    this interpreter. Extensions are those of the function's own process, which are called
+    internal; external ones, which are processes of their own, are not started.
     """
 
     def __init__(  # noqa: PLR0913 - keyword-only options
@@ -97,25 +94,24 @@ class LambdaHost:
         init_timeout: float = 20.0,
         python: str = sys.executable,
         freeze: bool = True,
+        snap_start: bool = False,
+        concurrency: int = 1,
     ) -> None:
         self.timeout = timeout
-        self.freeze = freeze
+        self.freeze = freeze and concurrency == 1
         self._handler = handler
         self._env = dict(env or {})
         self._cwd = cwd
         self._init_timeout = init_timeout
+        self._snap_start = snap_start
+        self._concurrency = concurrency
         self._argv = [python, "-m", "awslambdaric", handler]
-        self._api = Listener(self._serve)
-        self._changed = threading.Condition()
+        self._server = RuntimeServer(handler, self._freeze)
         self._group: ProcessGroup | None = None
-        self._generation = 0
-        self._waiting = False  # whether the process has asked for the next event
         self._stopped: float | None = None
-        self._init_error: bytes | None = None
-        self._invocation: _Invocation | None = None
 
     def __enter__(self) -> Self:
-        self._api.start()
+        self._server.start()
         try:
             self._start()
         except BaseException:
@@ -141,6 +137,11 @@ class LambdaHost:
         """Whether the function's process group is stopped now."""
         return self._stopped is not None
 
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """The names of the extensions that the function's process has registered."""
+        return self._server.sandbox.extensions.names
+
     def output(self) -> str:
         """Return the end of what the function's process has printed so far."""
         return "" if self._group is None else self._group.output()
@@ -148,7 +149,27 @@ class LambdaHost:
     def close(self) -> None:
         """Kill the function's process group without grace. Idempotent."""
         self._discard()
-        self._api.close()
+        self._server.close()
+
+    def shutdown(self) -> int | None:
+        """End the environment as Lambda does: SIGTERM, a moment, SIGKILL.
+
+        The moment is half a second if an extension is registered; without one there is no
+        SIGTERM at all. The next event gets a new process.
+
+        Returns:
+            The exit code of the process, negative for a signal; None if there was none.
+        """
+        group = self._group
+        if group is None or self.pid is None:
+            return None
+        if self.extensions:
+            self._stopped = None
+            group.resume()
+            group.terminate()
+            self._wait(lambda: False, _GRACE)  # for its end
+        self._discard()
+        return group.exit_code
 
     def invoke(self, event: Any, *, timeout: float | None = None) -> LambdaResult:
         """Hand one event to the function, and wait until it is frozen again.
@@ -162,22 +183,18 @@ class LambdaHost:
             HostError: The process ended without an answer.
             TimeoutError: There was no answer in time.
         """
-        if not self._api.port:
+        if not self._server.port:
             raise HostError(self._handler, "has not been started: enter the with-block", "")
         if self.pid is None:
             self._start()
         limit = self.timeout if timeout is None else timeout
-        invocation = _Invocation(json.dumps(event).encode(), time.time() + limit)
+        invocation = Invocation(json.dumps(event).encode(), time.time() + limit)
         thawed, sent = self._hand_out(invocation)
         self._wait(lambda: invocation.result is not None, limit)
         if invocation.result is None:
             self._give_up(limit)
-        # Until it asks for the next event the process goes on, within the same timeout.
-        self._wait(lambda: self._waiting, max(0.0, invocation.deadline - time.time()))
-        stopped = self._stopped
-        if not self._waiting:
-            self._discard()
-        failed, payload = invocation.result or (True, b"null")
+        failed, payload = invocation.result
+        stopped = None if self._concurrency > 1 else self._settle(invocation.deadline)
         times = Times(thawed, sent, invocation.complete, invocation.complete, stopped)
         return LambdaResult(json.loads(payload or b"null"), failed, times)
 
@@ -211,15 +228,25 @@ class LambdaHost:
             return Exchange(502, (), json.dumps(result.payload).encode(), result.times)
         return Exchange(*read_gateway_result(result.payload), result.times)
 
-    def _hand_out(self, invocation: _Invocation) -> tuple[float | None, float]:
-        with self._changed:
+    def _hand_out(self, invocation: Invocation) -> tuple[float | None, float]:
+        with self._server.changed:
             thawed, self._stopped = (time.time() if self._stopped else None), None
-            self._waiting = False
             if self._group is not None:
                 self._group.resume()
-            self._invocation = invocation
-            self._changed.notify_all()
+            self._server.hand_out(invocation)
             return thawed, time.time()
+
+    def _settle(self, deadline: float) -> float | None:
+        """Wait until the process is ready for the next event; return when it was stopped.
+
+        Until then it and its extensions go on, within the same timeout; beyond that, a new
+        process is needed.
+        """
+        ready = self._wait(self._ready, max(0.0, deadline - time.time()))
+        stopped = self._stopped
+        if not ready:
+            self._discard()
+        return stopped
 
     def _give_up(self, limit: float) -> NoReturn:
         code = self._group.exit_code if self._group else None
@@ -231,49 +258,72 @@ class LambdaHost:
 
     def _start(self) -> None:
         self._discard()
-        with self._changed:
-            self._init_error = None
-            self._group = group = ProcessGroup(self._argv, env=self._environment(), cwd=self._cwd)
-        self._wait(lambda: self._waiting or self._init_error is not None, self._init_timeout)
-        if self._waiting:
+        self._group = group = ProcessGroup(self._argv, env=self._environment(), cwd=self._cwd)
+        sandbox = self._server.sandbox
+
+        def told() -> bool:
+            return self._ready() or self._failure() is not None
+
+        up = self._wait(lambda: sandbox.restoring or told(), self._init_timeout)
+        if sandbox.restoring:
+            group.stop()
+            group.resume()
+            self._server.restore()
+            up = self._wait(told, self._init_timeout)
+        failure = self._failure()
+        if up and failure is None:
             return
         problem = "did not ask for an event in time"
-        if self._init_error is not None:
-            problem = f"failed to initialise: {self._init_error.decode(errors='replace')}"
+        if failure is not None:
+            problem = f"failed to initialise: {failure}"
         elif group.exit_code is not None:
             problem = f"ended with exit code {group.exit_code} before its first event"
         self._discard()
         raise HostError(" ".join(self._argv), problem, group.output())
 
+    def _ready(self) -> bool:
+        sandbox = self._server.sandbox
+        return sandbox.ready() and sandbox.polls == self._concurrency
+
+    def _failure(self) -> str | None:
+        sandbox = self._server.sandbox
+        if sandbox.failure is not None:
+            return sandbox.failure.decode(errors="replace")
+        return sandbox.extensions.failure
+
+    def _freeze(self) -> None:
+        if self.freeze and self._group is not None and self._ready():
+            self._group.stop()
+            self._stopped = time.time()
+
     def _discard(self) -> None:
-        with self._changed:
-            self._generation += 1
-            self._waiting = False
-            self._stopped = None
-            self._invocation = None
-            self._changed.notify_all()
         if self._group is not None:
             self._group.kill()
+        self._stopped = None
+        self._server.renew()
 
     def _wait(self, ready: Callable[[], bool], timeout: float) -> bool:
         """Wait until ready, until the process has ended, or for so long."""
         deadline = time.monotonic() + timeout
-        with self._changed:
+        with self._server.changed:
             while not ready():
                 left = deadline - time.monotonic()
                 if left <= 0 or self.pid is None:
                     return False
-                self._changed.wait(min(left, _POLL))
+                self._server.changed.wait(min(left, _POLL))
             return True
 
     def _environment(self) -> dict[str, str | None]:
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        kind = "snap-start" if self._snap_start else "on-demand"
+        many = self._concurrency > 1
         return {
-            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.port}",
+            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._server.port}",
             "AWS_LAMBDA_FUNCTION_NAME": "ctxkit",
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
-            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "lambda-managed-instances" if many else kind,
+            "AWS_LAMBDA_MAX_CONCURRENCY": str(self._concurrency) if many else None,
             "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/ctxkit",
             "AWS_LAMBDA_LOG_STREAM_NAME": "ctxkit",
             "AWS_EXECUTION_ENV": f"AWS_Lambda_python{version}",
@@ -284,55 +334,3 @@ class LambdaHost:
             "PYTHONSAFEPATH": None,
             **self._env,
         }
-
-    def _serve(self, request: Request) -> Reply | None:
-        if (request.method, request.path) == ("GET", f"{_API}/invocation/next"):
-            return self._next()
-        if (request.method, request.path) == ("POST", f"{_API}/init/error"):
-            with self._changed:
-                self._init_error = request.raw
-                self._changed.notify_all()
-            return _ACCEPTED
-        root, _, verb = request.path.rpartition("/")
-        if request.method == "POST" and verb in ("response", "error"):
-            result = (verb == "error", request.raw)
-            return self._answered(root.rpartition("/")[2], result)
-        return Reply(404, b"{}", {"Content-Type": "application/json"})
-
-    def _answered(self, request_id: str, result: tuple[bool, bytes]) -> Reply:
-        complete = time.time()
-        with self._changed:
-            invocation = self._invocation
-            if invocation is None or invocation.request_id != request_id:
-                return Reply(400, b'{"errorType":"InvalidRequestID"}', {})
-            invocation.complete = complete
-            invocation.result = result
-            self._changed.notify_all()
-        return _ACCEPTED
-
-    def _next(self) -> Reply | None:
-        """Freeze the process, and answer it once there is an event for it."""
-        with self._changed:
-            group, generation = self._group, self._generation
-            if group is None:
-                return None
-            if self.freeze:
-                group.stop()
-                self._stopped = time.time()
-            self._waiting = True
-            self._changed.notify_all()
-            while True:
-                if generation != self._generation:
-                    return None
-                invocation = self._invocation
-                if invocation is not None and not invocation.taken:
-                    break
-                self._changed.wait()
-            invocation.taken = True
-        headers = {
-            "Content-Type": "application/json",
-            "Lambda-Runtime-Aws-Request-Id": invocation.request_id,
-            "Lambda-Runtime-Deadline-Ms": str(int(invocation.deadline * 1000)),
-            "Lambda-Runtime-Invoked-Function-Arn": _ARN,
-        }
-        return Reply(200, invocation.event, headers)
