@@ -168,7 +168,7 @@ def test_restore_that_fails_is_an_error_at_start(folder: Path) -> None:
         "snapshot_restore_py.register_after_restore(lambda: 1 / 0)\n"
         "handler = print\n"
     )
-    with pytest.raises(HostError, match="failed to initialise.*ZeroDivisionError"):
+    with pytest.raises(HostError, match=r"failed to initialise.*ZeroDivisionError"):
         LambdaHost("hooked.handler", cwd=folder, snap_start=True).__enter__()
 
 
