@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ctxkit.boundary._driving import drive
 from ctxkit.boundary._stamping import stamping
 from ctxkit.boundary.crossing import CROSSING, Crossing, lay_over
+from ctxkit.boundary.hosting import HOST, meet_host
 from ctxkit.boundary.options import BoundaryOptions
 from ctxkit.flushing import aflush
 from ctxkit.lifecycle import begin_lifespan, end_lifespan
@@ -88,6 +89,7 @@ class ASGIMiddleware:
             leftovers=leftovers,
         )
         self._baseline = copy_context()
+        meet_host()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run one connection of the application."""
@@ -151,6 +153,10 @@ def _draining(send: Send) -> Send:
     """Return ``send`` with everything flushed before the server hears of the end."""
 
     async def drained(message: Message) -> None:
+        # Mangum ends the lifespan within each invocation, whose flush may be somebody else's.
+        if message["type"].startswith("lifespan.shutdown") and HOST.takes_over(None):
+            await send(message)
+            return
         # uvicorn ends by signal, without running atexit: this is the last occasion.
         if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
             with suppress(RuntimeError):  # not under asyncio: then what is called next flushes

@@ -6,6 +6,7 @@ from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Final, final
 
 from ctxkit.boundary.holding import IN_FLIGHT
+from ctxkit.boundary.hosting import HOST
 from ctxkit.boundary.invocations import Invocation, get_ready
 from ctxkit.boundary.keys import REQUEST_ID
 from ctxkit.boundary.request_id import chosen_id
@@ -99,7 +100,7 @@ class Crossing(Invocation):
         if not IN_FLIGHT.prepared:
             get_ready()
         if options.settles:
-            remaining = None if host is None else remaining_of(host)
+            remaining = HOST.remaining(carrier) if host is None else remaining_of(host)
             if remaining is None:
                 remaining = options.time_limit
             if remaining is not None:

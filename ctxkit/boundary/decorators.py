@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, final, overload
 
 from ctxkit.boundary._callables import is_coroutine_function
 from ctxkit.boundary.crossing import FUNCTION_PROTOCOL
+from ctxkit.boundary.hosting import HOST, meet_host
 from ctxkit.boundary.invocations import CLOSED, NOWHERE, Invocation
 from ctxkit.boundary.options import BoundaryOptions, FlushMode, chosen_leftovers
 from ctxkit.boundary.request_id import chosen_id
@@ -85,7 +86,9 @@ def flush_before_return(
     timeout = None if timeout is None else checked_timeout("timeout", timeout)
     default_timeout()  # an unusable CTXKIT_FLUSH_TIMEOUT is to be told now
     policy = chosen_leftovers(leftovers, frozen=True)
-    options = BoundaryOptions(FlushMode.ALWAYS, timeout, leftovers=policy)
+    meet_host()
+    mode = FlushMode.NEVER if HOST.background else FlushMode.ALWAYS
+    options = BoundaryOptions(mode, timeout, leftovers=policy)
     if function is None:
         return partial(_decorated, options)
     return _decorated(options, function)
@@ -95,8 +98,9 @@ def _decorated(options: BoundaryOptions, function: Any) -> Any:
     if type(function) in (staticmethod, classmethod):
         return type(function)(_decorated(options, function.__func__))
     asynchronous = is_coroutine_function("flush_before_return", function)
-    wrap = _asynchronous if asynchronous else _synchronous
-    return update_wrapper(wrap(options, function), function)
+    if asynchronous:
+        return HOST.adapt(update_wrapper(_asynchronous(options, function), function))
+    return update_wrapper(_synchronous(options, function), function)
 
 
 def _synchronous(options: BoundaryOptions, function: Callable[..., R]) -> Callable[..., R]:

@@ -6,6 +6,7 @@ from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Final
 
 from ctxkit.boundary.holding import IN_FLIGHT
+from ctxkit.boundary.hosting import HOST
 from ctxkit.boundary.options import FlushMode
 from ctxkit.context import Deadline, Frame
 from ctxkit.context._children import Children
@@ -117,8 +118,9 @@ class Invocation:
             if self.frame.children is not None and may_have_survivors(self):
                 limit = Deadline.after(self.budget(reason))
                 settle(self.frame, self.telling(), self.options.leftovers, share_of(limit))
-            due = self.count_out() if self._counted else self.options.holds
-            if due and not nothing_pending():
+            options = self.options
+            due = self.count_out() if self._counted else options.holds
+            if due and not nothing_pending() and not HOST.takes_over(options.timeout):
                 allowed = self.budget(reason, limit)
                 report = flush(allowed, reason=reason, request_id=self.request_id or None)
         finally:
@@ -130,7 +132,8 @@ class Invocation:
         if self._counted:
             self._counted = False
             return IN_FLIGHT.leave()
-        return self.options.holds
+        options = self.options
+        return options.holds and not HOST.takes_over(options.timeout)
 
     def close(self) -> None:
         """Let go of what the invocation knew.

@@ -10,6 +10,7 @@ from ctxkit.boundary._wsgi_file import as_sent
 from ctxkit.boundary._wsgi_passed import cross_passed
 from ctxkit.boundary.completion import Completion
 from ctxkit.boundary.crossing import CROSSING, Crossing, lay_over
+from ctxkit.boundary.hosting import meet_host
 from ctxkit.boundary.options import BoundaryOptions
 from ctxkit.context.stepping import iterate_in
 from ctxkit.flushing import nudge
@@ -94,6 +95,7 @@ class WSGIMiddleware:
             leftovers=leftovers,
         )
         self._baseline = copy_context()
+        meet_host()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Run one request of the application."""

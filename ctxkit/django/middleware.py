@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import MiddlewareNotUsed
 
 from ctxkit.boundary import CROSSING, Crossing
+from ctxkit.boundary.hosting import meet_host
 from ctxkit.context.stepping import aiterate_in, iterate_in, run_coroutine_in
 from ctxkit.django import conf
 from ctxkit.django.handlers import cross_handler, handler_being_built
@@ -59,6 +60,7 @@ class ContextMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         conf.options()
+        meet_host()
         conf.adopt_declared()
         conf.install_declared()
         conf.spool_declared()

@@ -1,0 +1,66 @@
+"""The end of an environment, which Lambda announces by SIGTERM where an extension is registered.
+
+The runtime polls in a thread of its own, and so lets signal handlers run, from Python 3.12 on.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from ctxkit.flushing import flush
+from ctxkit.lifecycle import run_shutdown
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+# Of the 500 ms that Lambda gives a process with an internal extension, which it may share.
+_GRACE: Final = 0.3  # seconds
+
+
+def catch_sigterm() -> bool:
+    """Flush, and end, when Lambda ends the environment. In the main thread only.
+
+    A handler that is there already is called afterwards, and decides about the end.
+
+    Returns:
+        Whether it was done: not outside of the main thread, nor where the signal is ignored.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    earlier = signal.getsignal(signal.SIGTERM)
+    if earlier not in (signal.SIG_DFL, None) and not callable(earlier):
+        return False
+
+    def end(number: int, frame: FrameType | None) -> None:
+        _flush_elsewhere()
+        if callable(earlier):
+            earlier(number, frame)
+        else:
+            # sys.exit() would wait for the thread in which the runtime polls.
+            os._exit(0)
+
+    signal.signal(signal.SIGTERM, end)
+    return True
+
+
+def _flush_elsewhere() -> None:
+    """Flush without taking a lock in this thread, which the signal may have interrupted."""
+    done = threading.Lock()
+    done.acquire()
+    thread = threading.Thread(target=_flush, args=(done,), name="ctxkit.lambda.end", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        return
+    done.acquire(timeout=_GRACE)
+
+
+def _flush(done: Any) -> None:
+    try:
+        flush(_GRACE, reason="shutdown")
+        run_shutdown()
+    finally:
+        done.release()

@@ -1,0 +1,170 @@
+"""The internal extension, which flushes when the client has its answer.
+
+Lambda freezes the environment when the runtime and every extension wait for their next event.
+This one asks for it only when what the invocation recorded has landed. While it does not ask,
+each further invocation waits, at last for the whole timeout of the function. So its thread
+must neither die nor be held up:
+
+- whatever a flush raises is logged, and the thread goes on;
+- ended from outside, it has a successor started on its way out; and the runtime looks for it
+  before each wait of its own;
+- where no thread can be started, the runtime itself asks on the extension's behalf, which
+  needs no waiting, and boundaries flush before the answer from then on;
+- one that is still busy shortly before the invocation's deadline is replaced.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from contextvars import Context
+from time import monotonic
+from typing import TYPE_CHECKING, Final, final
+
+from ctxkit.aws_lambda._extensions_api import ExtensionsApi, RefusedError
+from ctxkit.context import Deadline
+from ctxkit.flushing import flush
+from ctxkit.flushing.budget import affordable, default_timeout, margin
+from ctxkit.flushing.sinks.opentelemetry import suppress_instrumentation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ctxkit.aws_lambda._extensions_api import Event
+
+_LONGEST_PAUSE: Final = 1.0  # seconds, between two tries to ask for an event
+
+
+@final
+class Extension:
+    """Flush after each answer, in a thread of its own.
+
+    Args:
+        address: Where the Extensions API is, host and port.
+        rested: Called when the flush is over and the next event is about to be asked for.
+
+    Attributes:
+        healthy: Whether the next invocation can rely on it.
+    """
+
+    def __init__(self, address: str, rested: Callable[[], object]) -> None:
+        self.healthy = False
+        self._api = ExtensionsApi(address)
+        self._rested = rested
+        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._answered: tuple[str, float | None] = ("", None)
+        self._thread: threading.Thread | None = None
+        self._refused = False
+
+    def join(self) -> None:
+        """Register, and begin to wait for events.
+
+        Raises:
+            RefusedError: Lambda does not want the extension.
+            OSError: It could not be asked.
+        """
+        self._api.register()
+        self.attend()
+
+    def answered(self, request_id: str, timeout: float | None) -> None:
+        """Learn that the client has its answer: now is the time to flush.
+
+        Args:
+            request_id: Of the invocation.
+            timeout: The longest that its flush may take, in seconds; None for the default.
+        """
+        with self._changed:
+            self._answered = (request_id, timeout)
+            self._changed.notify_all()
+
+    def attend(self) -> None:
+        """See to it that somebody asks for events."""
+        if self._refused or (self._thread is not None and self._thread.is_alive()):
+            return
+        with self._lock:
+            self._start()
+            if not self.healthy:
+                with suppress(OSError):  # the process ends then
+                    self._api.poll()
+
+    def replace(self) -> None:
+        """Put another thread in the place of one that is held up."""
+        with self._lock:
+            self._start()
+
+    def _start(self) -> None:
+        thread = threading.Thread(
+            target=Context().run, args=(self._live,), name="ctxkit.lambda.extension", daemon=True
+        )
+        former, self._thread = self._thread, thread
+        try:
+            thread.start()
+        except RuntimeError:  # too many threads, or the interpreter ends
+            self._thread = None
+            self.healthy = False
+            return
+        self.healthy = True
+        if former is not None:
+            _log("ctxkit.lambda.extension_replaced")
+
+    def _current(self) -> bool:
+        return self._thread is threading.current_thread()
+
+    def _live(self) -> None:
+        suppress_instrumentation()
+        pause = 0.0
+        try:
+            while self._current():
+                try:
+                    event = self._api.next()
+                    pause = 0.0
+                    self._serve(event)
+                except RefusedError as error:
+                    self._give_up(error)
+                    return
+                except OSError:
+                    pause = min(_LONGEST_PAUSE, 2 * pause + 0.05)
+                    time.sleep(pause)
+                except Exception:  # noqa: BLE001 - nothing may keep it from asking again
+                    _log("ctxkit.lambda.extension_failed", exc_info=True)
+        finally:
+            if self._current() and not self._refused:
+                self._succeed()
+
+    def _succeed(self) -> None:
+        """Start the thread that goes on in the place of this one, which ends."""
+        # What this one was about to flush is not to be lost.
+        with suppress(BaseException):
+            flush(affordable(default_timeout(), None), reason="extension")
+        with self._lock:
+            if self._current():
+                self._start()
+
+    def _give_up(self, error: RefusedError) -> None:
+        self._refused = True
+        self.healthy = False
+        _log("ctxkit.lambda.extension_refused: %s", error)
+
+    def _serve(self, event: Event) -> None:
+        if event.kind != "INVOKE":
+            return
+        deadline = Deadline(monotonic() + event.deadline - time.time())
+        remaining = deadline.remaining()
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._answered[0] == event.request_id, remaining - margin(remaining)
+            )
+            request_id, timeout = self._answered
+        if request_id == event.request_id and self._current():
+            timeout = default_timeout() if timeout is None else timeout
+            flush(affordable(timeout, deadline.remaining()), reason="extension")
+        if self._current():
+            self._rested()
+
+
+def _log(event: str, *args: object, exc_info: bool = False) -> None:
+    import logging  # noqa: PLC0415 - an unhappy path must not cost each cold start
+
+    logging.getLogger("ctxkit").warning(event, *args, exc_info=exc_info)

@@ -1,0 +1,124 @@
+"""The Extensions API, spoken on bare sockets.
+
+Not through ``http.client.HTTPConnection``: that is what instrumentations trace, and none of
+this belongs into anybody's trace.
+https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from http.client import HTTPResponse
+from typing import Any, Final, NamedTuple, final
+
+_ROOT: Final = "/2020-01-01/extension"
+_NAME: Final = "ctxkit"
+_REGISTER_TIMEOUT: Final = 2.0  # seconds
+_OK: Final = 200
+
+
+class RefusedError(Exception):
+    """Say that Lambda does not want the extension, and why."""
+
+
+class Event(NamedTuple):
+    """Hold what an extension is told of an invocation.
+
+    Attributes:
+        kind: ``"INVOKE"``.
+        request_id: The id of the invocation.
+        deadline: When the function's time is over, as ``time.time()``.
+    """
+
+    kind: str
+    request_id: str
+    deadline: float
+
+
+@final
+class ExtensionsApi:
+    """Be one internal extension for Lambda.
+
+    Args:
+        address: ``AWS_LAMBDA_RUNTIME_API``, host and port.
+    """
+
+    def __init__(self, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        self._address = (host or address, int(port) if host else 80)
+        self._identifier = ""
+        self._polling: socket.socket | None = None
+
+    def register(self) -> None:
+        """Register for invocations. Has to come before the runtime's first event.
+
+        Raises:
+            RefusedError: Lambda does not want it.
+            OSError: It could not be asked.
+        """
+        content = b'{"events":["INVOKE"]}'
+        connection = self._ask(
+            "POST", "/register", f"Lambda-Extension-Name: {_NAME}", content, _REGISTER_TIMEOUT
+        )
+        headers, _ = _answer(connection)
+        self._identifier = headers.get("Lambda-Extension-Identifier") or ""
+        if not self._identifier:
+            raise RefusedError("it gave no identifier")
+
+    def next(self) -> Event:
+        """Wait for the next invocation, for as long as that takes: the host may freeze now.
+
+        Raises:
+            RefusedError: Lambda does not know the extension.
+            OSError: The connection broke.
+        """
+        _, told = _answer(self.poll())
+        deadline = float(told.get("deadlineMs") or 0) / 1000
+        return Event(str(told.get("eventType")), str(told.get("requestId")), deadline)
+
+    def poll(self) -> socket.socket:
+        """Ask for the next invocation without waiting: the host may freeze now.
+
+        Who asks again gives up what was asked before.
+        """
+        earlier, self._polling = self._polling, None
+        if earlier is not None:
+            earlier.close()
+        header = f"Lambda-Extension-Identifier: {self._identifier}"
+        # No timeout: a frozen environment may wait for hours.
+        self._polling = self._ask("GET", "/event/next", header, b"", None)
+        return self._polling
+
+    def _ask(
+        self, method: str, path: str, header: str, content: bytes, timeout: float | None
+    ) -> socket.socket:
+        connection = socket.create_connection(self._address, timeout)
+        lines = (
+            f"{method} {_ROOT}{path} HTTP/1.1",
+            f"Host: {self._address[0]}:{self._address[1]}",
+            header,
+            f"Content-Length: {len(content)}",
+            "Content-Type: application/json",
+            "Connection: close",
+        )
+        try:
+            connection.sendall("\r\n".join((*lines, "", "")).encode() + content)
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
+
+def _answer(connection: socket.socket) -> tuple[Any, Any]:
+    """Return the headers of the answer and the object that it is."""
+    with connection:
+        response = HTTPResponse(connection)
+        try:
+            response.begin()
+            content = response.read()
+        finally:
+            response.close()
+    if response.status != _OK:
+        raise RefusedError(f"{response.status} {content.decode(errors='replace')}")
+    return response.headers, json.loads(content or b"{}")
