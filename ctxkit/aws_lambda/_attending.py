@@ -48,6 +48,7 @@ class Attendance:
         self._request_id = ""
         self._deadline: Deadline | None = None  # of the invocation at hand; None: there is none
         self._timeout: float | None = None
+        self._answered: Deadline | None = None  # of the one that was answered just now
         self._broken = False
         self._prepared = False
 
@@ -76,8 +77,13 @@ class Attendance:
         """See to it that nothing is left undone, now that the host may freeze us."""
         if self._deadline is not None:
             self._miss()
-        if self.extension is not None:
-            self.extension.attend()
+        extension, answered = self.extension, self._answered
+        if extension is not None:
+            extension.attend()
+            if answered is not None and not extension.covers(self._request_id):
+                # Its thread was ended, or has not got its event yet. The client has its answer.
+                flush(budget(self._timeout, answered), reason="extension")
+        self._answered = None
 
     def arrived(self, headers: Any) -> None:
         """Begin to attend to an invocation."""
@@ -102,12 +108,11 @@ class Attendance:
 
     def after_answer(self) -> None:
         """Have the extension flush, and forget the invocation."""
-        extension, deadline = self.extension, self._deadline
+        extension, self._answered, self._deadline = self.extension, self._deadline, None
         if extension is not None:
-            if deadline is not None:
-                self._watchdog.set(deadline.at - _HELD_UP, extension.replace)
+            if self._answered is not None:
+                self._watchdog.set(self._answered.at - _HELD_UP, extension.replace)
             extension.answered(self._request_id, self._timeout)
-        self._deadline = None
 
     def rested(self) -> None:
         """Note that the extension is back in time."""

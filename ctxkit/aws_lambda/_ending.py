@@ -60,7 +60,7 @@ def _flush_elsewhere() -> None:
 
 def _flush(done: Any) -> None:
     try:
-        flush(_GRACE, reason="shutdown")
         run_shutdown()
+        flush(_GRACE, reason="shutdown")  # what the last of those recorded
     finally:
         done.release()

@@ -8,8 +8,8 @@ must neither die nor be held up:
 - whatever a flush raises is logged, and the thread goes on;
 - ended from outside, it has a successor started on its way out; and the runtime looks for it
   before each wait of its own;
-- where no thread can be started, the runtime itself asks on the extension's behalf, which
-  needs no waiting, and boundaries flush before the answer from then on;
+- where no thread can be started, whoever tried asks for the next event without waiting for
+  it, which is all that Lambda wants, and boundaries flush before the answer from then on;
 - one that is still busy shortly before the invocation's deadline is replaced.
 """
 
@@ -57,6 +57,7 @@ class Extension:
         self._answered: tuple[str, float | None] = ("", None)
         self._thread: threading.Thread | None = None
         self._refused = False
+        self._taken = ""  # the invocation whose flush the thread sees to
 
     def join(self) -> None:
         """Register, and begin to wait for events.
@@ -67,6 +68,10 @@ class Extension:
         """
         self._api.register()
         self.attend()
+
+    def covers(self, request_id: str) -> bool:
+        """Return whether the thread is sure to flush what this invocation recorded."""
+        return self._taken == request_id
 
     def answered(self, request_id: str, timeout: float | None) -> None:
         """Learn that the client has its answer: now is the time to flush.
@@ -85,13 +90,11 @@ class Extension:
             return
         with self._lock:
             self._start()
-            if not self.healthy:
-                with suppress(OSError):  # the process ends then
-                    self._api.poll()
 
     def replace(self) -> None:
         """Put another thread in the place of one that is held up."""
         with self._lock:
+            self._taken = ""
             self._start()
 
     def _start(self) -> None:
@@ -104,6 +107,8 @@ class Extension:
         except RuntimeError:  # too many threads, or the interpreter ends
             self._thread = None
             self.healthy = False
+            with suppress(OSError):  # nothing is left to be done
+                self._api.poll()
             return
         self.healthy = True
         if former is not None:
@@ -119,6 +124,7 @@ class Extension:
             while self._current():
                 try:
                     event = self._api.next()
+                    self._taken = event.request_id
                     pause = 0.0
                     self._serve(event)
                 except RefusedError as error:
@@ -130,8 +136,10 @@ class Extension:
                 except Exception:  # noqa: BLE001 - nothing may keep it from asking again
                     _log("ctxkit.lambda.extension_failed", exc_info=True)
         finally:
-            if self._current() and not self._refused:
-                self._succeed()
+            if self._current():
+                self._taken = ""
+                if not self._refused:
+                    self._succeed()
 
     def _succeed(self) -> None:
         """Start the thread that goes on in the place of this one, which ends."""

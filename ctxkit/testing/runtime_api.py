@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 
 _POLL: Final = 0.05  # seconds between two looks at whether the process has died
 
-# What SIGTERM leaves a process in which an extension is registered.
-# https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-shutdown
-_GRACE: Final = 0.5  # seconds
-
 
 @dataclass(frozen=True, slots=True)
 class LambdaResult:
@@ -151,11 +147,15 @@ class LambdaHost:
         self._discard()
         self._server.close()
 
-    def shutdown(self) -> int | None:
+    def shutdown(self, *, grace: float = 0.5) -> int | None:
         """End the environment as Lambda does: SIGTERM, a moment, SIGKILL.
 
-        The moment is half a second if an extension is registered; without one there is no
-        SIGTERM at all. The next event gets a new process.
+        Without an extension there is no SIGTERM, and no moment. The next event gets a new
+        process.
+
+        Args:
+            grace: Seconds between the two signals. Half a second is what Lambda gives; a
+                test on a busy machine may be more generous.
 
         Returns:
             The exit code of the process, negative for a signal; None if there was none.
@@ -166,8 +166,11 @@ class LambdaHost:
         if self.extensions:
             self._stopped = None
             group.resume()
+            # A thread that has yet to take note of SIGCONT is passed over for a signal: another
+            # one gets it, and the main thread, whose handlers Python runs, sleeps on.
+            self._wait(lambda: False, _POLL)
             group.terminate()
-            self._wait(lambda: False, _GRACE)  # for its end
+            self._wait(lambda: False, grace)  # for its end
         self._discard()
         return group.exit_code
 
