@@ -82,7 +82,9 @@ class Attendance:
             extension.attend()
             if answered is not None and not extension.covers(self._request_id):
                 # Its thread was ended, or has not got its event yet. The client has its answer.
-                flush(budget(self._timeout, answered), reason="extension")
+                flush(
+                    budget(self._timeout, answered), reason="extension", request_id=self._request_id
+                )
         self._answered = None
 
     def arrived(self, headers: Any) -> None:
@@ -93,7 +95,7 @@ class Attendance:
         self._deadline = deadline = Deadline(monotonic() + millis / 1000 - time.time())
         if not self._prepared:
             self._prepared = True
-            prepare()
+            prepare(holds=True)
         if self.mode is not LambdaMode.RETURN:
             _other_drains.leave_to(self.attends)
         # Where half of the time is not over by then, the alarm would tell nobody anything.
@@ -104,7 +106,11 @@ class Attendance:
         """Flush, if now is the time."""
         self._watchdog.call_off()
         if self.mode is LambdaMode.EXACT and self.attends():
-            flush(budget(self._timeout, self._deadline), reason="response")
+            flush(
+                budget(self._timeout, self._deadline),
+                reason="response",
+                request_id=self._request_id,
+            )
 
     def after_answer(self) -> None:
         """Have the extension flush, and forget the invocation."""
@@ -140,7 +146,7 @@ class Attendance:
                 'from now on CTXKIT_LAMBDA_MODE is "return"'
             )
         if attended:
-            flush(budget(self._timeout, deadline), reason="response")
+            flush(budget(self._timeout, deadline), reason="response", request_id=self._request_id)
         if self.extension is not None:
             self.extension.answered(self._request_id, 0)
 
@@ -157,7 +163,7 @@ class Attendance:
             ALARM,
             stack,
         )
-        flush(0, reason="deadline")
+        flush(0, reason="deadline", request_id=self._request_id)
 
 
 def _frames() -> dict[int, FrameType]:

@@ -167,7 +167,8 @@ class Extension:
             request_id, timeout = self._answered
         if request_id == event.request_id and self._current():
             timeout = default_timeout() if timeout is None else timeout
-            flush(affordable(timeout, deadline.remaining()), reason="extension")
+            allowed = affordable(timeout, deadline.remaining())
+            flush(allowed, reason="extension", request_id=request_id)
         if self._current():
             self._rested()
 

@@ -12,7 +12,9 @@ from snapshot_restore_py import (  # type: ignore[import-untyped] # pyright: ign
     register_before_snapshot,
 )
 
+from ctxkit import lifecycle
 from ctxkit.flushing import flush
+from ctxkit.flushing.engine import tell_sinks
 
 _BUDGET = 2.0  # seconds, for the flush before the snapshot
 
@@ -30,7 +32,9 @@ def hook() -> None:
 
 def before_snapshot() -> None:
     """Have everything land, and close what no two processes can share."""
+    _run("run_before_snapshot")
     flush(_BUDGET, reason="snapshot")
+    tell_sinks("before_snapshot")
 
 
 def after_restore() -> None:
@@ -39,3 +43,11 @@ def after_restore() -> None:
     ``random`` is what OpenTelemetry makes its ids of.
     """
     random.seed()
+    tell_sinks("after_restore")
+    _run("run_after_restore")
+
+
+def _run(name: str) -> None:
+    run = getattr(lifecycle, name, None)
+    if run is not None:
+        run()

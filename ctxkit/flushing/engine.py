@@ -358,6 +358,22 @@ def counters() -> dict[str, SinkCounters]:
     return {name: tally.snapshot() for name, tally in _ENGINE.tallies.items()}
 
 
+def tell_sinks(occasion: str, *args: object) -> None:
+    """Call the method ``occasion`` of each sink that has it; what it raises is logged.
+
+    For what happens to a process as a whole: ``before_snapshot()``, ``after_restore()``.
+    """
+    for lane in _ENGINE.lanes():
+        told = getattr(lane.sink, occasion, None)
+        if told is not None:
+            try:
+                told(*args)
+            except Exception:
+                import logging  # noqa: PLC0415 - an unhappy path must not cost each cold start
+
+                logging.getLogger("ctxkit.flushing").exception("ctxkit.sink.failed: %s", occasion)
+
+
 def add_sink(sink: Sink) -> None:
     """Have ``sink`` flushed together with the ones that are found by themselves.
 
