@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ctxkit.boundary.options import LEAKS_VARIABLE, LEFTOVERS_VARIABLE, MODE_VARIABLE, FlushMode
+from ctxkit.aws_lambda import LambdaMode
+from ctxkit.boundary.hosting import LAMBDA_CONTEXT_VARIABLE, LAMBDA_MODE_VARIABLE
 from ctxkit.flushing.budget import DEFAULT_TIMEOUT, TIMEOUT_VARIABLE
 from ctxkit.flushing.spooling.declared import (
     AGE_VARIABLE,
@@ -50,6 +52,7 @@ def _variables() -> str:
     modes = ", ".join(f"`{mode}`" for mode in FlushMode)
     elsewhere = f"Where no response is held, the default is `{LeftoverPolicy.IGNORE}`."
     policies = ", ".join(f"`{policy}`" for policy in LeftoverPolicy)
+    lambda_modes = ", ".join(f"`{mode}`" for mode in LambdaMode)
     return _table(
         ("Variable", "Default", "What it does"),
         (
@@ -67,6 +70,16 @@ def _variables() -> str:
                 f"`{LEFTOVERS_VARIABLE}`",
                 f"`{LeftoverPolicy.WARN}`",
                 f"What becomes of work that is alive at the end: one of {policies}. {elsewhere}",
+            ),
+            (
+                f"`{LAMBDA_MODE_VARIABLE}`",
+                f"`{LambdaMode.RETURN}`",
+                f"When AWS Lambda flushes: one of {lambda_modes}. See [](../howto/lambda.md).",
+            ),
+            (
+                f"`{LAMBDA_CONTEXT_VARIABLE}`",
+                "`0`",
+                "`1` believes the deadline that the Lambda Web Adapter tells, on AWS Lambda only.",
             ),
             (
                 f"`{LEAKS_VARIABLE}`",
