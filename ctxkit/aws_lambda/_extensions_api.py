@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import socket
+from contextlib import suppress
 from http.client import HTTPResponse
 from typing import Any, Final, NamedTuple, final
 
@@ -84,6 +85,8 @@ class ExtensionsApi:
         """
         earlier, self._polling = self._polling, None
         if earlier is not None:
+            with suppress(OSError):  # wakes a thread that waits for it; closing does not
+                earlier.shutdown(socket.SHUT_RDWR)
             earlier.close()
         header = f"Lambda-Extension-Identifier: {self._identifier}"
         # No timeout: a frozen environment may wait for hours.
