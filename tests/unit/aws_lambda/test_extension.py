@@ -19,6 +19,9 @@ from ctxkit.testing._runtime_server import Invocation, RuntimeServer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# Of threads that are killed here.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+
 
 class Lambda:
     """Hand out invocations, and know whether the extension waits for the next."""
@@ -34,10 +37,14 @@ class Lambda:
         with self.server.changed:
             return self.server.sandbox.extensions.ready()
 
-    def invoke(self, seconds: float = 30.0) -> str:
+    def invoke(self, seconds: float = 30.0, *, fetched: bool = True) -> str:
+        """Hand out an event, and wait until it was fetched, as it is long before the answer."""
         invocation = Invocation(b"", time.time() + seconds)
         with self.server.changed:
             self.server.hand_out(invocation)
+        if fetched:
+            extensions = self.server.sandbox.extensions._all.values()
+            assert eventually(lambda: not any(extension.events for extension in extensions))
         return invocation.request_id
 
     @property
@@ -93,7 +100,7 @@ def test_extension_flushes_after_the_answer_and_only_then_waits(
 
 def test_answer_that_is_there_before_the_event_is_flushed_too(host: Lambda, sink: FakeSink) -> None:
     with host.server.changed:
-        request_id = host.invoke()
+        request_id = host.invoke(fetched=False)
         host.extension.answered(request_id, None)
     assert host.rested.acquire(timeout=10)
     assert len(sink.timeouts) == 1
@@ -121,7 +128,6 @@ def test_sink_that_raises_does_not_end_the_thread(host: Lambda, sink: FakeSink) 
     assert thread.is_alive()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_thread_that_is_ended_while_it_waits_has_a_successor(host: Lambda, sink: FakeSink) -> None:
     thread = host.kill()
     lost = host.invoke()

@@ -171,6 +171,7 @@ def test_function_that_no_event_has_called_flushes_by_itself(
     assert flushes == [("return", True)]
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_forked_child_flushes_by_itself(
     client: Any, runtime: Any, sink: FakeSink, flushes: list[tuple[str, bool]]
 ) -> None:
