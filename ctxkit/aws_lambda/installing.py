@@ -10,6 +10,7 @@ from ctxkit.aws_lambda import _runtime
 from ctxkit.aws_lambda._attending import Attendance
 from ctxkit.aws_lambda.modes import LambdaMode, chosen_mode, context_trusted
 from ctxkit.boundary.hosting import HOST, Host
+from ctxkit.flushing import prepare
 from ctxkit.lifecycle import environment
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def _take_part() -> None:
         HOST.remaining = remaining
     if environment().name == "aws-lambda-managed":
         HOST.background = True
+        prepare()  # for the drain at the end: nothing is flushed before
     if "awslambdaric" in sys.modules:
         HOST.adapt = _adapted
     if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":

@@ -14,7 +14,7 @@ from snapshot_restore_py import (  # type: ignore[import-untyped] # pyright: ign
 
 from ctxkit import lifecycle
 from ctxkit.flushing import flush
-from ctxkit.flushing.engine import tell_sinks
+from ctxkit.flushing.engine import forgive, tell_sinks
 
 _BUDGET = 2.0  # seconds, for the flush before the snapshot
 
@@ -44,6 +44,7 @@ def after_restore() -> None:
     """
     random.seed()
     tell_sinks("after_restore")
+    forgive()
     _run("run_after_restore")
 
 

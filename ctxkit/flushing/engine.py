@@ -374,6 +374,12 @@ def tell_sinks(occasion: str, *args: object) -> None:
                 logging.getLogger("ctxkit.flushing").exception("ctxkit.sink.failed: %s", occasion)
 
 
+def forgive() -> None:
+    """Try every sink again: what its breaker knows was before a restore, somewhere else."""
+    for lane in _ENGINE.lanes():
+        lane.breaker.succeed()
+
+
 def add_sink(sink: Sink) -> None:
     """Have ``sink`` flushed together with the ones that are found by themselves.
 

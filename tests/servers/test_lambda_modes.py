@@ -164,7 +164,7 @@ def test_dead_sink_beside_the_wrappers_of_sdks_costs_one_budget(mode: str) -> No
             assert result.times.stopped is not None
 
 
-@pytest.mark.parametrize("mode", ["return", "exact", "extension"])
+@pytest.mark.parametrize("mode", ["return", "extension"])
 def test_coroutine_handler_runs_in_one_loop_for_all_invocations(mode: str) -> None:
     with running("coroutine", mode) as (function, sink):
         results = [function.invoke({"n": n}) for n in range(3)]
