@@ -37,8 +37,8 @@ def as_handler(function: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..
         coroutine = function(*args, **kwargs)
         if called is None:
             called = _is_configured(handler)
-        # The C function of get_running_loop() that raises nothing.
-        if called and asyncio._get_running_loop() is None:  # noqa: SLF001 - documented by PEP 3156's heirs
+        # What get_running_loop() asks, and raises for.
+        if called and asyncio._get_running_loop() is None:  # noqa: SLF001
             return _run(coroutine)
         return coroutine
 
