@@ -12,9 +12,9 @@ from snapshot_restore_py import (  # type: ignore[import-untyped] # pyright: ign
     register_before_snapshot,
 )
 
-from ctxkit import lifecycle
 from ctxkit.flushing import flush
 from ctxkit.flushing.engine import forgive, tell_sinks
+from ctxkit.lifecycle import run_after_restore, run_before_snapshot
 
 _BUDGET = 2.0  # seconds, for the flush before the snapshot
 
@@ -32,7 +32,7 @@ def hook() -> None:
 
 def before_snapshot() -> None:
     """Have everything land, and close what no two processes can share."""
-    _run("run_before_snapshot")
+    run_before_snapshot()
     flush(_BUDGET, reason="snapshot")
     tell_sinks("before_snapshot")
 
@@ -42,13 +42,7 @@ def after_restore() -> None:
 
     ``random`` is what OpenTelemetry makes its ids of.
     """
-    random.seed()
+    random.seed()  # not only where somebody has loaded it
     tell_sinks("after_restore")
     forgive()
-    _run("run_after_restore")
-
-
-def _run(name: str) -> None:
-    run = getattr(lifecycle, name, None)
-    if run is not None:
-        run()
+    run_after_restore()
