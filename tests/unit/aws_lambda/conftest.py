@@ -86,6 +86,7 @@ def _forget_host() -> None:
         from ctxkit.lifecycle import phases  # noqa: PLC0415 - as long as there are both
 
         phases.ENVIRONMENT._host = None
+        phases.ENVIRONMENT.begin_anew()
 
 
 class Context(SimpleNamespace):
