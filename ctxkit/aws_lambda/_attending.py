@@ -128,6 +128,7 @@ class Attendance:
         """Attend to nothing any more, but keep the extension from being waited for."""
         self.mode = LambdaMode.RETURN
         self._watches = False
+        self._watchdog.call_off()
 
     def forked(self) -> None:
         """Have nothing to do with the invocation in a child: no answer leaves from there."""

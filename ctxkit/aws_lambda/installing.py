@@ -138,6 +138,8 @@ def _attend(mode: LambdaMode, *, watchdog: bool) -> str | None:
         extension, problem = _joined()
     if problem is not None:
         return problem
+    if _attendance is not None:
+        _attendance.leave()
     _attendance = attendance = Attendance(mode, extension, watchdog=watchdog)
     _runtime.put_in(attendance)
     HOST.takes_over = attendance.takes_over

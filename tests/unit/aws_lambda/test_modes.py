@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -307,6 +308,18 @@ def test_watchdog_tells_where_the_handler_is_and_sends_what_is_finished(
     remove()
     assert "ctxkit.lambda.deadline: id-1 has 0.4 s left" in caplog.text
     assert "told.wait" in caplog.text
+
+
+def test_watchdog_is_off_once_the_mode_was_chosen_anew(
+    client: Any, runtime: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    client.remaining = 0.9
+    for choose in (lambda: aws_lambda.install("exact", watchdog=False), aws_lambda.uninstall):
+        aws_lambda.install("exact")
+        runtime().next()
+        choose()
+    time.sleep(0.7)  # both alarms would have been due
+    assert "ctxkit.lambda.deadline" not in caplog.text
 
 
 def test_sigterm_handler_that_is_there_is_called_after_the_flush(
