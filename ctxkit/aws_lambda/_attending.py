@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, final
 from ctxkit.aws_lambda import _other_drains
 from ctxkit.aws_lambda._watchdog import Watchdog
 from ctxkit.aws_lambda.modes import LambdaMode
-from ctxkit.boundary.crossing import budget
 from ctxkit.context import Deadline
 from ctxkit.flushing import flush, prepare
+from ctxkit.flushing.budget import affordable, default_timeout
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -82,9 +82,7 @@ class Attendance:
             extension.attend()
             if answered is not None and not extension.covers(self._request_id):
                 # Its thread was ended, or has not got its event yet. The client has its answer.
-                flush(
-                    budget(self._timeout, answered), reason="extension", request_id=self._request_id
-                )
+                self._flush(answered, "extension")
         self._answered = None
 
     def arrived(self, headers: Any) -> None:
@@ -106,11 +104,7 @@ class Attendance:
         """Flush, if now is the time."""
         self._watchdog.call_off()
         if self.mode is LambdaMode.EXACT and self.attends():
-            flush(
-                budget(self._timeout, self._deadline),
-                reason="response",
-                request_id=self._request_id,
-            )
+            self._flush(self._deadline, "response")
 
     def after_answer(self) -> None:
         """Have the extension flush, and forget the invocation."""
@@ -147,9 +141,15 @@ class Attendance:
                 'from now on CTXKIT_LAMBDA_MODE is "return"'
             )
         if attended:
-            flush(budget(self._timeout, deadline), reason="response", request_id=self._request_id)
+            self._flush(deadline, "response")
         if self.extension is not None:
             self.extension.answered(self._request_id, 0)
+
+    def _flush(self, deadline: Deadline | None, reason: str) -> None:
+        """Flush, within what was chosen for this invocation and what its host leaves."""
+        timeout = default_timeout() if self._timeout is None else self._timeout
+        remaining = None if deadline is None else deadline.remaining()
+        flush(affordable(timeout, remaining), reason=reason, request_id=self._request_id)
 
     def _alarm(self) -> None:
         """Say where the handler is, and send what is finished while there is time."""
