@@ -257,7 +257,7 @@ def test_managed_instance_waits_for_nothing(
     getattr(lifecycle.environment, "cache_clear", lambda: None)()
     assert aws_lambda.install("exact") is LambdaMode.RETURN
     assert runtime() is client
-    handler("hello", Context())
+    ctxkit.flush_before_return(print)("hello", Context())
     assert flushes == []
 
 
