@@ -11,9 +11,9 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ctxkit.boundary.options import LEAKS_VARIABLE, LEFTOVERS_VARIABLE, MODE_VARIABLE, FlushMode
 from ctxkit.aws_lambda import LambdaMode
 from ctxkit.boundary.hosting import LAMBDA_CONTEXT_VARIABLE, LAMBDA_MODE_VARIABLE
+from ctxkit.boundary.options import LEAKS_VARIABLE, LEFTOVERS_VARIABLE, MODE_VARIABLE, FlushMode
 from ctxkit.flushing.budget import DEFAULT_TIMEOUT, TIMEOUT_VARIABLE
 from ctxkit.flushing.spooling.declared import (
     AGE_VARIABLE,
