@@ -12,11 +12,9 @@ from snapshot_restore_py import (  # type: ignore[import-untyped] # pyright: ign
     register_before_snapshot,
 )
 
-from ctxkit.flushing import flush
-from ctxkit.flushing.engine import forgive, tell_sinks
+from ctxkit.flushing import prepare
+from ctxkit.flushing.engine import forgive
 from ctxkit.lifecycle import run_after_restore, run_before_snapshot
-
-_BUDGET = 2.0  # seconds, for the flush before the snapshot
 
 _hooked = False
 
@@ -32,9 +30,8 @@ def hook() -> None:
 
 def before_snapshot() -> None:
     """Have everything land, and close what no two processes can share."""
+    prepare()  # so that the sinks are told, of a process that has served nothing too
     run_before_snapshot()
-    flush(_BUDGET, reason="snapshot")
-    tell_sinks("before_snapshot")
 
 
 def after_restore() -> None:
@@ -43,6 +40,5 @@ def after_restore() -> None:
     ``random`` is what OpenTelemetry makes its ids of.
     """
     random.seed()  # not only where somebody has loaded it
-    tell_sinks("after_restore")
     forgive()
     run_after_restore()

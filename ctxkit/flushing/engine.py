@@ -358,22 +358,6 @@ def counters() -> dict[str, SinkCounters]:
     return {name: tally.snapshot() for name, tally in _ENGINE.tallies.items()}
 
 
-def tell_sinks(occasion: str, *args: object) -> None:
-    """Call the method ``occasion`` of each sink that has it; what it raises is logged.
-
-    For what happens to a process as a whole: ``before_snapshot()``, ``after_restore()``.
-    """
-    for lane in _ENGINE.lanes():
-        told = getattr(lane.sink, occasion, None)
-        if told is not None:
-            try:
-                told(*args)
-            except Exception:
-                import logging  # noqa: PLC0415 - an unhappy path must not cost each cold start
-
-                logging.getLogger("ctxkit.flushing").exception("ctxkit.sink.failed: %s", occasion)
-
-
 def forgive() -> None:
     """Try every sink again: what its breaker knows was before a restore, somewhere else."""
     for lane in _ENGINE.lanes():

@@ -5,7 +5,7 @@ import random
 import pytest
 from helpers.land import FakeSink
 
-from ctxkit.flushing import add_sink, flush, remove_sink
+from ctxkit.flushing import add_sink, flush, prepare, remove_sink
 from ctxkit.flushing.report import SinkStatus
 
 snapstart = pytest.importorskip("ctxkit.aws_lambda.snapstart", exc_type=ImportError)
@@ -27,6 +27,7 @@ class ToldSink(FakeSink):
 def test_snapshot_is_taken_of_a_process_that_has_flushed_and_told_its_sinks() -> None:
     sink = ToldSink()
     add_sink(sink)
+    prepare()
     try:
         snapstart.before_snapshot()
         state = random.getstate()
