@@ -77,6 +77,7 @@ def host() -> Iterator[Lambda]:
     yield host
     host.extension._refused = True  # or it would ask for ever
     thread, host.extension._thread = host.extension._thread, None
+    host.server.renew()  # whoever waits there for an event wakes
     host.server.close()
     if thread is not None:
         thread.join(10)
