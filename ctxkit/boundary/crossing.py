@@ -59,6 +59,10 @@ class Crossing(Invocation):
 
     __slots__ = ()
 
+    context: Context
+    frame: Frame
+    request_id: str
+
     def __init__(  # noqa: C901, PLR0913, PLR0917 - called in two places, once per request
         self,
         carrier: Mapping[str, object],

@@ -51,8 +51,8 @@ class Host:
 
     def restart(self) -> None:
         """Forget who took part."""
-        self.met = False
-        self.background = False
+        self.met: bool = False
+        self.background: bool = False
         self.takes_over: Callable[[float | None], bool] = _does_not_take_over
         self.remaining: Callable[[Mapping[str, object]], float | None] = _does_not_tell
         self.adapt: Callable[[Any], Any] = _as_it_is

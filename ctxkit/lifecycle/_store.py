@@ -78,13 +78,13 @@ class Folder:
     def __init__(
         self, parent: str, name: str, *, max_bytes: int, max_files: int, max_age: float
     ) -> None:
-        self.parent = Path(os.path.realpath(parent))
-        self.base = self.parent / f"ctxkit-{_owner() if _owner else 'files'}"
-        self.path = self.base / name
+        self.parent: Path = Path(os.path.realpath(parent))
+        self.base: Path = self.parent / f"ctxkit-{_owner() if _owner else 'files'}"
+        self.path: Path = self.base / name
         self.max_bytes = max_bytes
         self.max_files = max_files
         self.max_age = max_age
-        self.troubles = 0
+        self.troubles: int = 0
         self._told: set[str] = set()
         self._reckoned = -_RECKONED
         self._bytes = 0

@@ -94,7 +94,7 @@ class LambdaHost:
         concurrency: int = 1,
     ) -> None:
         self.timeout = timeout
-        self.freeze = freeze and concurrency == 1
+        self.freeze: bool = freeze and concurrency == 1
         self._handler = handler
         self._env = dict(env or {})
         self._cwd = cwd

@@ -49,7 +49,9 @@ _MORE = (
 SERVERS = {**_PLAIN, **{kind.name: kind for kind in _MORE}}
 
 # What a process sends on its own while it lives must not be taken for what it sends at its end.
+# And many end at once here, on few cores.
 _NO_TIMERS = {
+    "CTXKIT_FLUSH_TIMEOUT": str(GRACE - 2),
     "OTEL_BSP_SCHEDULE_DELAY": "600000",
     "OTEL_BLRP_SCHEDULE_DELAY": "600000",
     "OTEL_METRIC_EXPORT_INTERVAL": "600000",

@@ -72,6 +72,11 @@ class Run:
         """Return how long the flush held a response, the median in round trips of a sink."""
         return median(self.waits[path]) / self.round_trip
 
+    def added_at_rest(self, path: str) -> float:
+        """Return the same for the quietest quarter of the requests: others had to share."""
+        waits = sorted(self.waits[path])
+        return median(waits[: max(1, len(waits) // 4)]) / self.round_trip
+
     def items_of(self, request: Asked) -> list[Any]:
         """Return what came of a request, a data point of a metric by its first arrival."""
         mark = f" id-{request.number}"

@@ -75,6 +75,6 @@ def test_flush_holds_a_response_for_one_round_trip_of_its_last_item(host: Run) -
     """What the figure is exactly is the benchmarks' to tell."""
     if not host.waits:
         pytest.skip("a function is never without its flush")
-    assert host.added("plain") < 2
+    assert host.added_at_rest("plain") < 2
     if frozen.has_concurrent_transport():
-        assert host.added("list") < 2
+        assert host.added_at_rest("list") < 2

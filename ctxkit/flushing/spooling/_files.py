@@ -60,12 +60,12 @@ class Spool:
     """
 
     def __init__(self, parent: str, *, max_bytes: int, max_age: float) -> None:
-        self.folder = Folder(
+        self.folder: Folder = Folder(
             parent, "spool", max_bytes=max_bytes, max_files=_MOST_FILES, max_age=max_age
         )
-        self.kept = 0
-        self.sent = 0
-        self.dropped = 0
+        self.kept: int = 0
+        self.sent: int = 0
+        self.dropped: int = 0
         self._held: set[str] = set()
 
     def keep(self, destination: str, data: bytes, *, held: bool = False) -> str | None:

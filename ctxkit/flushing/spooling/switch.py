@@ -52,7 +52,8 @@ def start_spooling(
     """Keep what Sentry and OpenTelemetry could not send, and send it when they can.
 
     The same as ``CTXKIT_SPOOL=1`` in the environment. What is kept is what the SDKs would
-    have sent, unencrypted, readable by this user alone.
+    have sent, unencrypted, readable by this user alone. Call it when the SDKs are set up:
+    what they lose before the first request, flush or such call is not seen.
 
     Args:
         directory: An existing folder; in it, one of our own is made, with mode 0700. None:
