@@ -47,7 +47,8 @@ def _terminate(number: int, _: object) -> NoReturn:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ctxkit", description=ctxkit.__doc__)
+    summary, *_ = (ctxkit.__doc__ or "").splitlines()
+    parser = argparse.ArgumentParser(prog="ctxkit", description=summary)
     parser.add_argument("--version", action="version", version=f"ctxkit {ctxkit.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     demo = commands.add_parser(

@@ -30,6 +30,14 @@ def _keep_signals() -> Iterator[None]:
     signal.signal(signal.SIGTERM, before)
 
 
+def test_help_says_in_one_sentence_what_it_is_for(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    _, purpose, _ = capsys.readouterr().out.split("\n\n", 2)
+    assert " ".join(purpose.split()) == (ctxkit.__doc__ or "").splitlines()[0]
+    assert "imported" not in purpose
+
+
 @pytest.fixture
 def rehearsed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Replace the servers: what is returned is what they report, to be changed by the test."""
