@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -173,8 +174,8 @@ def _sentence(title: str) -> str:
     return "A setting cannot be used." if title == "{} {}." else title.replace("{}", "…")
 
 
-def _features() -> str:
-    features = tomllib.loads((HERE / "features.toml").read_text())
+def _features(name: str = "features") -> str:
+    features = tomllib.loads((HERE / f"{name}.toml").read_text())
     head = ("", "ctxkit", *(peer["name"] for peer in features["peers"]))
     parts = []
     for group in features["groups"]:
@@ -219,8 +220,8 @@ def _faults() -> str:
     return _table(("What the destination does", "Destination", *hosts), rows)
 
 
-def _peers() -> str:
-    peers = tomllib.loads((HERE / "features.toml").read_text())["peers"]
+def _peers(name: str = "features") -> str:
+    peers = tomllib.loads((HERE / f"{name}.toml").read_text())["peers"]
     return _table(
         ("Package", "Measured with", "Read in"),
         ((peer["name"], peer.get("measured", "-"), peer.get("source", "-")) for peer in peers),
@@ -232,6 +233,8 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "faults": _faults,
     "features": _features,
     "hosts": _hosts,
+    "landing": partial(_features, "landing"),
+    "landing-peers": partial(_peers, "landing"),
     "leaks": _leaks,
     "peers": _peers,
     "settings": _settings,

@@ -111,6 +111,13 @@ def test_readme_promises_the_servers_that_are_installed_for_tests() -> None:
     assert set(promised) == set(known)
 
 
+def test_readme_promises_the_hosts_whose_packages_are_installed_for_tests() -> None:
+    extras = " ".join(pyproject()["project"]["optional-dependencies"]["aws-lambda"])
+    known = r"awslambdaric|mangum|functions-framework|azure-functions"
+    installed = set(re.findall(known, f"{extras} {_group('hosts')}"))
+    assert set(re.findall(known, _promised()["Hosts"])) == installed
+
+
 def test_readme_promises_the_lowest_versions_of_the_sdks() -> None:
     promised = dict(re.findall(r"(\S+) from (\d+\.\d+)", _promised()["SDKs"]))
     assert promised == {package: _lowest(package) for package in promised}

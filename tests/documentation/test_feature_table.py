@@ -1,4 +1,4 @@
-"""The table of features says nothing that no test shows."""
+"""The tables of features say nothing that no test shows."""
 
 from __future__ import annotations
 
@@ -9,8 +9,17 @@ from typing import Any
 import pytest
 from helpers.project import ROOT, tree
 
-TABLE = tomllib.loads((ROOT / "docs/features.toml").read_text())
-FEATURES = [feature for group in TABLE["groups"] for feature in group["features"]]
+TABLES = [
+    tomllib.loads((ROOT / "docs" / name).read_text()) for name in ("features.toml", "landing.toml")
+]
+#: Each with how many peers its table has.
+ROWS = [
+    (feature, len(table["peers"]))
+    for table in TABLES
+    for group in table["groups"]
+    for feature in group["features"]
+]
+FEATURES = [feature for feature, _ in ROWS]
 WORDS = {"yes", "part", "no", "leaks", "-"}
 #: What CI runs; see tox.ini.
 RUN = ("tests/unit/", "tests/behaviour/", "tests/servers/", "tests/documentation/")
@@ -40,9 +49,9 @@ def test_feature_is_shown_by_tests_that_exist_or_says_why_it_is_not_there(
         assert feature["ctxkit"] in {"part", "no"}
 
 
-@pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: feature["name"])
-def test_feature_has_a_cell_for_each_peer(feature: dict[str, Any]) -> None:
-    assert len(feature["peers"]) == len(TABLE["peers"])
+@pytest.mark.parametrize(("feature", "peers"), ROWS, ids=[each["name"] for each in FEATURES])
+def test_feature_has_a_cell_for_each_peer(feature: dict[str, Any], peers: int) -> None:
+    assert len(feature["peers"]) == peers
     assert set(feature["peers"]) <= WORDS
     if {"part", "leaks"} & {*feature["peers"]}:
         assert feature["notes"], "says the condition"
