@@ -65,7 +65,8 @@ def flush_before_return(
             shortened so that the flush ends before that.
         leftovers: What becomes of tasks, threads, timers and jobs that a call which got a
             frame has started and that are alive at its end: ``"warn"``, ``"await"``,
-            ``"cancel"`` or ``"ignore"``; None reads ``CTXKIT_LEFTOVERS``, else warns.
+            ``"cancel"`` or ``"ignore"``; None reads ``CTXKIT_LEFTOVERS``, else warns, but
+            on Lambda's managed instances, which go on.
 
     Returns:
         A function with the signature of ``function``, a coroutine function if it is one.
@@ -85,8 +86,8 @@ def flush_before_return(
     """
     timeout = None if timeout is None else checked_timeout("timeout", timeout)
     default_timeout()  # an unusable CTXKIT_FLUSH_TIMEOUT is to be told now
-    policy = chosen_leftovers(leftovers, frozen=True)
     meet_host()
+    policy = chosen_leftovers(leftovers, frozen=not HOST.background)
     mode = FlushMode.NEVER if HOST.background else FlushMode.ALWAYS
     options = BoundaryOptions(mode, timeout, leftovers=policy)
     if function is None:
@@ -158,7 +159,7 @@ class _Call(Invocation):
             if remaining is not None:
                 deadline = Deadline.after(remaining)
                 if outer.root in (NO_FRAME, CLOSED):
-                    frame = _frame(outer, host, deadline)
+                    frame = _frame(outer, host, deadline, options.mode)
                     request_id = str(frame["request_id"])
                     context = copy_context()
                     context.run(CURRENT.set, frame)
@@ -178,12 +179,12 @@ class _Call(Invocation):
         return self.context.run(function, *args, **kwargs)
 
 
-def _frame(outer: Frame, host: Any, deadline: Deadline) -> Frame:
+def _frame(outer: Frame, host: Any, deadline: Deadline, mode: FlushMode) -> Frame:
     given = getattr(host, "aws_request_id", "")
     request_id, _ = chosen_id(str(given), trusted=True)
     known: dict[str, object] = {"request_id": request_id, "protocol": FUNCTION_PROTOCOL}
     known["aws_request_id"] = given
-    begun(known, "always")
+    begun(known, mode)
     frame = outer.extended(known)
     frame.root = frame
     frame.deadline = deadline

@@ -9,7 +9,7 @@ import pytest
 
 from ctxkit.aws_lambda import installing
 from ctxkit.boundary import hosting
-from ctxkit.lifecycle import hosts
+from ctxkit.lifecycle import phases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,14 +79,8 @@ def on_lambda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def _forget_host() -> None:
-    clear = getattr(hosts, "environment", None)
-    if hasattr(clear, "cache_clear"):
-        clear.cache_clear()
-    else:
-        from ctxkit.lifecycle import phases  # noqa: PLC0415 - as long as there are both
-
-        phases.ENVIRONMENT._host = None
-        phases.ENVIRONMENT.begin_anew()
+    phases.ENVIRONMENT._host = None
+    phases.ENVIRONMENT.begin_anew()
 
 
 class Context(SimpleNamespace):

@@ -252,13 +252,48 @@ def test_managed_instance_waits_for_nothing(
     flushes: list[tuple[str, bool]],
 ) -> None:
     monkeypatch.setenv("AWS_LAMBDA_MAX_CONCURRENCY", "4")
-    from ctxkit import lifecycle  # noqa: PLC0415 - asked anew
-
-    getattr(lifecycle.environment, "cache_clear", lambda: None)()
     assert aws_lambda.install("exact") is LambdaMode.RETURN
     assert runtime() is client
     ctxkit.flush_before_return(print)("hello", Context())
     assert flushes == []
+
+
+@pytest.mark.parametrize("managed", [False, True])
+def test_leftovers_are_named_unless_the_process_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+    client: Any,
+    caplog: pytest.LogCaptureFixture,
+    managed: bool,
+) -> None:
+    if managed:
+        monkeypatch.setenv("AWS_LAMBDA_MAX_CONCURRENCY", "4")
+    go_on = threading.Event()
+    threads = [ctxkit.Thread(target=go_on.wait, name="poller")]
+
+    @ctxkit.flush_before_return
+    def handler(event: Any, context: Any) -> None:
+        threads[0].start()
+
+    handler({}, Context())
+    go_on.set()
+    threads[0].join()
+    assert ("poller" in caplog.text) is not managed
+
+
+@pytest.mark.parametrize("managed", [False, True])
+def test_log_line_of_the_environment_says_whether_answers_are_held(
+    monkeypatch: pytest.MonkeyPatch,
+    client: Any,
+    caplog: pytest.LogCaptureFixture,
+    managed: bool,
+) -> None:
+    if managed:
+        monkeypatch.setenv("AWS_LAMBDA_MAX_CONCURRENCY", "4")
+    with caplog.at_level(logging.INFO, "ctxkit"):
+        ctxkit.flush_before_return(lambda event, context: None)({}, Context())
+    held = "never" if managed else "always"
+    assert f"responses are held: {held}" in caplog.text
+    assert (ctxkit.environment().freeze_gap is None) is managed
 
 
 def test_uninstall_puts_the_client_back(client: Any, runtime: Any) -> None:
