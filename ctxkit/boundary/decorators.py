@@ -50,8 +50,9 @@ def flush_before_return(
         @ctxkit.flush_before_return(timeout=0.5)
         async def view(request): ...
 
-    It always flushes, whatever ``CTXKIT_FLUSH_MODE`` says: on return and on every
-    exception, ``SystemExit`` and cancellation included. Result and exception are passed on
+    It always flushes, whatever ``CTXKIT_FLUSH_MODE`` says, but on Lambda's managed
+    instances, which are never frozen: on return and on every exception, ``SystemExit`` and
+    cancellation included. Result and exception are passed on
     as the same objects. Put it outermost. What is recorded around it lands only with a
     boundary further out: of a Django view, the server span and the transaction end after
     it, so use the middleware for those.
