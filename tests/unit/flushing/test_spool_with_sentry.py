@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -352,8 +353,11 @@ def test_event_that_was_captured_before_its_sink_was_found_is_kept(
     backend: TelemetrySink, tmp_path: Path
 ) -> None:
     backend.behaviour = "fail"
-    backend.latency = 0.1
-    with spooling(tmp_path), sentry_set_up(backend.dsn):
+    with spooling(tmp_path), sentry_set_up(backend.dsn) as client:
+        gate = threading.Event()
+        client.transport._worker.submit(gate.wait)  # the event waits behind it
         sentry_sdk.capture_message("early")
+        prepare()
+        gate.set()
         assert results(flush(10))["sentry"] == "error: kept for later: status_500"
         assert status().files == 1
