@@ -24,9 +24,9 @@ class Outcome(StrEnum):
     """Say what became of an item that a request produced."""
 
     LANDED = "landed"
-    """Acknowledged by the backend before the response was complete for the client."""
+    """Acknowledged before the response was complete; in extension mode, before the freeze."""
     LATE = "late"
-    """Acknowledged after it: on the wire when the freeze came, or sent at the next thaw."""
+    """Acknowledged after that: on the wire when the freeze came, or sent at the next thaw."""
     LOST = "lost"
     """Never acknowledged."""
 
