@@ -12,7 +12,6 @@ import os
 import stat
 from contextlib import suppress
 from hashlib import blake2b
-from itertools import count
 from pathlib import Path
 from struct import Struct
 from time import monotonic, time
@@ -34,8 +33,6 @@ _RECKONED: Final = 10.0  # seconds
 _NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
 _BINARY: Final = getattr(os, "O_BINARY", 0)
 _owner: Final = getattr(os, "geteuid", None)
-
-_serial = count()
 
 
 class Entry(NamedTuple):
@@ -105,13 +102,15 @@ class Folder:
         if size > self.max_bytes:
             return False
         head = _HEAD.pack(_MAGIC, expires, len(data), _sum(expires, data))
-        unfinished = self.path / f".{os.getpid()}-{next(_serial)}{_UNFINISHED}"
+        # By chance: each container has a process 1, and a crash may have left a file of its.
+        unfinished = self.path / f".{os.urandom(8).hex()}{_UNFINISHED}"
         try:
             self._make()
             self._make_room(size)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK | _BINARY
+            opened = os.open(unfinished, flags, 0o600)
             try:
-                with os.fdopen(os.open(unfinished, flags, 0o600), "wb") as file:
+                with os.fdopen(opened, "wb") as file:
                     file.write(head)
                     file.write(data)
                 unfinished.replace(self.path / name)

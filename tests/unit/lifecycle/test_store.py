@@ -270,3 +270,20 @@ def test_machine_without_a_temporary_folder_is_told_by_its_root(
 
     monkeypatch.setattr(tempfile, "gettempdir", none)
     assert _store.scratch_directory() == "/"
+
+
+def test_file_that_another_process_is_writing_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = folder_in(tmp_path)
+    folder.write("a", b"one")
+    monkeypatch.setattr(os, "urandom", bytes)  # as in another container
+    others = folder.path / f".{bytes(8).hex()}.new"
+    others.write_bytes(b"half of it")
+
+    assert not folder.write("b", b"two")
+    monkeypatch.undo()
+    assert folder.write("b", b"two")
+
+    assert others.read_bytes() == b"half of it"
+    assert names(folder) == ["a", "b"]
