@@ -82,11 +82,12 @@ class Spool:
         writer = f"{os.getpid()}.{next(_serial)}"
         claim = _claim() if held else ""
         name = str(_Name(destination, f"{time() * 1000:014.0f}", writer, 0, claim))
+        if held:  # before others of our threads can see it
+            self._held.add(name)
         if not self.folder.write(name, data):
+            self._held.discard(name)
             return None
         self.kept += not held
-        if held:
-            self._held.add(name)
         return name
 
     def let_go(self, name: str, *, tried: bool = False, new: bool = False) -> None:
@@ -98,7 +99,6 @@ class Spool:
             new: Whether it was written ahead, and what it holds could not be sent after all.
         """
         self.kept += new
-        self._held.discard(name)
         parts = _taken_apart(name)
         if parts is None:
             return
@@ -107,22 +107,20 @@ class Spool:
             self.give_up(name)
         else:
             self.folder.rename(name, str(parts._replace(attempts=attempts, claim="")))
+            self._held.discard(name)
 
     def done(self, name: str) -> None:
         """Remove a file that was sent."""
-        self._held.discard(name)
-        if self.folder.remove(name):
+        if self._remove(name):
             self.sent += 1
 
     def forget(self, name: str) -> None:
         """Remove a file that was written ahead, and not needed."""
-        self._held.discard(name)
-        self.folder.remove(name)
+        self._remove(name)
 
     def give_up(self, name: str) -> None:
         """Remove a file that nobody can send."""
-        self._held.discard(name)
-        if self.folder.remove(name):
+        if self._remove(name):
             self.dropped += 1
 
     def waiting(self, destination: str) -> list[str]:
@@ -148,14 +146,25 @@ class Spool:
         for name in names:
             parts = _taken_apart(name)
             claimed = "" if parts is None else str(parts._replace(claim=_claim()))
-            if not claimed or not self.folder.rename(name, claimed):
+            if not claimed:
                 continue
             self._held.add(claimed)
-            data = self.folder.read(claimed)
+            data = self.folder.read(claimed) if self.folder.rename(name, claimed) else None
             if data is None:
                 self._held.discard(claimed)
             else:
                 yield claimed, data
+
+    def begin_anew(self) -> None:
+        """Hold nothing, in a forked child: its parent does."""
+        self._held = set()
+
+    def _remove(self, name: str) -> bool:
+        """Remove a file; False if it was gone already."""
+        # In this order: another thread would claim what is there and not held.
+        removed = self.folder.remove(name)
+        self._held.discard(name)
+        return removed
 
 
 def _claim() -> str:
@@ -170,7 +179,9 @@ def _machine() -> str:
 def _is_over(claim: str) -> bool:
     """Whether whoever claimed a file is gone, or has had it for too long to be trusted."""
     process, machine, since = [*claim.split("."), "", ""][:3]
-    if not (process.isdecimal() and since.isdecimal()) or time() - int(since) > _CLAIM_ENDS:
+    if not (process.isdecimal() and since.isdecimal()):
+        return True
+    if abs(time() - int(since)) > _CLAIM_ENDS:  # or the clock was set back, and it would last
         return True
     if os.name != "posix" or machine != _machine():
         return False
@@ -182,7 +193,7 @@ def _is_over(claim: str) -> bool:
         os.kill(int(process), 0)
     except ProcessLookupError:
         return True
-    except OSError:  # somebody else's by now, or nobody can tell
+    except (OSError, OverflowError):  # somebody else's by now, or nobody can tell
         return False
     return False
 

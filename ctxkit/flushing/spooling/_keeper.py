@@ -236,7 +236,8 @@ class Keeper:
             if not well:
                 break
         left -= counts[Delivery.SENT] + counts[Delivery.REFUSED]
-        self._plan(well=well, left=left)
+        # None though there are some: the disk lets nobody have them, or others were quicker.
+        self._plan(well=well and (not left or any(counts.values())), left=left)
         return _story(counts, left)
 
     def _deliver(
@@ -244,11 +245,13 @@ class Keeper:
     ) -> Iterator[Delivery]:
         for name, data in self.spool.claim(names[:_MOST_A_PASS]):
             seconds = max(0.05, (end - monotonic()) * _SHARE)
+            verdict = Delivery.LATER  # where the thread itself is ended meanwhile
             try:
                 verdict = destination.deliver(name, data, seconds)
             except Exception:  # noqa: BLE001 - whatever the SDK has become by now
                 verdict = Delivery.FAILED
-            self._file(name, verdict, healthy=healthy)
+            finally:
+                self._file(name, verdict, healthy=healthy)
             yield verdict
 
     def _file(self, name: str, verdict: Delivery, *, healthy: bool = False) -> None:

@@ -188,16 +188,19 @@ def _attach_all() -> None:
 
 
 def _keepers() -> Iterator[Keeper]:
+    if _spool is None:
+        return
     from ctxkit.flushing.sinks import discover  # noqa: PLC0415 - likewise
 
-    if _spool is not None:
-        for sink in discover():
-            keeper = sink_keeper(sink)
-            if keeper is not None:
-                yield keeper
+    for sink in discover():
+        keeper = sink_keeper(sink)
+        if keeper is not None:
+            yield keeper
 
 
 def _reset_in_child() -> None:
+    if _spool is not None:
+        _spool.begin_anew()
     for keeper in _keepers():
         keeper.reset()
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -119,3 +119,48 @@ def test_file_that_is_damaged_is_not_claimed_and_goes(spool: Spool) -> None:
     (spool.folder.path / name).write_text("cut")
     assert contents(spool) == []
     assert spool.folder.entries() == []
+
+
+def test_file_is_held_before_others_can_see_it_and_until_they_cannot(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+
+    def watched(name: str) -> None:
+        method = getattr(spool.folder, name)
+
+        def watching(*args: Any) -> Any:
+            seen.append(spool.waiting("here"))
+            result = method(*args)
+            seen.append(spool.waiting("here"))
+            return result
+
+        monkeypatch.setattr(type(spool.folder), name, staticmethod(watching))
+
+    for each in ("write", "remove"):
+        watched(each)
+    name = spool.keep("here", b"1", held=True)
+    assert name is not None
+    spool.forget(name)
+    assert seen == [[], [], [], []]
+    monkeypatch.undo()
+
+    spool.keep("here", b"2")
+    monkeypatch.undo()
+    watched("rename")
+    [(name, _)] = spool.claim(spool.waiting("here"))
+    assert seen[-1] == []
+    spool.done(name)
+
+
+def test_claim_that_the_clock_dates_far_ahead_is_over(spool: Spool) -> None:
+    name = spool.keep("here", b"1")
+    assert name is not None
+    spool.folder.rename(name, f"{name}@1.elsewhere.{time.time() + 3600:.0f}")
+    assert contents(spool) == [b"1"]
+
+
+def test_child_holds_nothing_of_its_parents(spool: Spool) -> None:
+    spool.keep("here", b"1", held=True)
+    spool.begin_anew()
+    assert contents(spool) == [b"1"]
