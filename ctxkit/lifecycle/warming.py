@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from functools import partial, update_wrapper
-from threading import RLock
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, final, overload
 from weakref import WeakSet
 
 from ctxkit.exceptions import ConfigurationError
+from ctxkit.lifecycle import _turns
 from ctxkit.lifecycle._holding import (
     ASYNC_GENERATOR,
     COROUTINE,
@@ -19,6 +19,7 @@ from ctxkit.lifecycle._holding import (
     needs_arguments,
 )
 from ctxkit.lifecycle._occasions import SNAPSHOT, THAW, checked_seconds
+from ctxkit.lifecycle._turns import CircleError, Turn
 from ctxkit.lifecycle.hooks import after_restore, on_init, on_shutdown
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ T = TypeVar("T")
 
 #: Seconds of a freeze after which a resource is doubted.
 AFTER: Final = 10.0
+#: The longest that the end of the process waits for one that somebody is making or closing.
+PATIENCE: Final = 0.5
 
 
 @final
@@ -64,7 +67,7 @@ class Warm(Generic[T]):
     def __init__(self, terms: Terms[T]) -> None:
         update_wrapper(self, terms.factory, updated=())
         self._terms = terms
-        self._lock = RLock()
+        self._turn = Turn()
         self._held: Held[T] | None = None
         self._making = False
         _EVERY.add(self)
@@ -85,13 +88,29 @@ class Warm(Generic[T]):
         return f"<{'cold' if self._held is None else 'warm'} {self._terms.name}>"
 
     def close(self) -> None:
-        """Close the resource, if there is one. The next call makes another. Idempotent."""
-        with self._lock:
+        """Close the resource, if there is one. The next call makes another. Idempotent.
+
+        Raises:
+            ConfigurationError: Another thread is making it and needs what this one is making.
+        """
+        self.close_within(-1.0)
+
+    def close_within(self, patience: float) -> None:
+        """Close the resource, unless it takes longer to have our turn; -1.0: whatever it takes."""
+        turn = self._turn
+        try:
+            if not turn.take(patience):
+                return
+        except CircleError:
+            raise self._terms.needs_itself() from None
+        try:
             held, self._held = self._held, None
             if self in _OPEN:
                 _OPEN.remove(self)
             if held is not None:
                 held.end()
+        finally:
+            turn.leave()
 
     def doubt(self, gap: float) -> None:
         """Have the resource checked before it is used again, if the freeze was long enough."""
@@ -101,28 +120,38 @@ class Warm(Generic[T]):
 
     def abandon(self) -> None:
         """Leave the resource to the parent process, and begin anew in this one."""
-        self._lock = RLock()
+        self._turn = Turn()
         self._making = False
         held, self._held = self._held, None
         if held is not None:
             disown(held)
 
     def _renewed(self) -> T:
-        with self._lock:
+        turn = self._turn
+        try:
+            turn.take()
+        except CircleError:
+            raise self._terms.needs_itself() from None
+        try:
             held = self._held
             if held is not None:
                 if held.pid == os.getpid() and (held.sound or held.passes()):
                     return held.value
                 self.close()
-            if self._making:
-                raise self._terms.needs_itself()
-            self._making = True
-            try:
-                self._held = held = Held(self._terms)
-            finally:
-                self._making = False
-            _OPEN.append(self)
-            return held.value
+            return self._made()
+        finally:
+            turn.leave()
+
+    def _made(self) -> T:
+        if self._making:
+            raise self._terms.needs_itself()
+        self._making = True
+        try:
+            self._held = held = Held(self._terms)
+        finally:
+            self._making = False
+        _OPEN.append(self)
+        return held.value
 
 
 # In the order in which they were made, so what another was made of is closed after it.
@@ -267,6 +296,15 @@ def close_warm() -> None:
         each.close()
 
 
+def _close_at_the_end() -> None:
+    """Close every resource, but none that is in use for so: others wait for their turn to end.
+
+    The thread that is at it may be one that a signal has interrupted.
+    """
+    for each in reversed(tuple(_OPEN)):
+        each.close_within(PATIENCE)
+
+
 def _doubt_all(gap: float) -> None:
     for each in tuple(_OPEN):
         each.doubt(gap)
@@ -276,10 +314,11 @@ def _abandon_all() -> None:
     for each in tuple(_EVERY):
         each.abandon()
     _OPEN.clear()
+    _turns.begin_anew()
 
 
 THAW.add(_doubt_all)
 SNAPSHOT.add(close_warm)
-on_shutdown(close_warm)
+on_shutdown(_close_at_the_end)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_abandon_all)

@@ -6,7 +6,7 @@ Apart, since it needs asyncio, which nothing else does.
 from __future__ import annotations
 
 import os
-from asyncio import AbstractEventLoop, Task, get_running_loop, shield, wait
+from asyncio import AbstractEventLoop, Task, current_task, get_running_loop, shield, wait
 from contextvars import Context
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, final
@@ -25,7 +25,7 @@ T = TypeVar("T")
 class _Held(Generic[T]):
     """Hold one resource of one loop."""
 
-    __slots__ = ("checking", "generator", "making", "pid", "sound")
+    __slots__ = ("checking", "generator", "making", "pid", "sound", "waits_for")
 
     def __init__(self, terms: Terms[T], loop: AbstractEventLoop) -> None:
         self.generator: AsyncGenerator[T, None]
@@ -34,6 +34,8 @@ class _Held(Generic[T]):
         self.sound = True
         self.making: Task[T] = _apart(loop, self._make(terms))
         self.checking: Task[bool] | None = None
+        #: What the making of this one awaits: another that is being made.
+        self.waits_for: _Held[Any] | None = None
 
     async def _make(self, terms: Terms[T]) -> T:
         try:
@@ -107,7 +109,7 @@ class AsyncWarm(Generic[T]):
         """Return the resource; make it, or make it anew, if that is needed.
 
         Raises:
-            ConfigurationError: Its generator yields nothing.
+            ConfigurationError: Making it needs itself, or its generator yields nothing.
             Exception: What making it raises. The next call tries again.
         """
         loop = get_running_loop()
@@ -115,11 +117,11 @@ class AsyncWarm(Generic[T]):
             held = self._held.get(loop)
             if held is None or held.pid != os.getpid():
                 held = self._made(loop)
-            value = await shield(held.making)
+            value = await (shield(held.making) if held.making.done() else self._awaited(held))
             if held.sound:
                 return value
             checking = held.checking
-            if checking is None:
+            if checking is None or checking.done():  # whoever asked may have been cancelled
                 checking = held.checking = _apart(loop, held.passes(self._terms))
             good = await shield(checking)
             held.checking = None
@@ -157,6 +159,26 @@ class AsyncWarm(Generic[T]):
         if held:
             disown(held)
 
+    async def _awaited(self, held: _Held[T]) -> T:
+        """Wait until it is made, unless that waits for what awaits it here."""
+        maker = _made_by(current_task())
+        if maker is None:
+            return await shield(held.making)
+        link: _Held[Any] | None = held
+        while link is not None:
+            if link is maker:
+                raise self._terms.needs_itself()
+            link = link.waits_for
+        maker.waits_for = held
+        try:
+            return await shield(held.making)
+        finally:
+            maker.waits_for = None
+
+    def held_in(self, loop: AbstractEventLoop) -> _Held[T] | None:
+        """Return what is made, or in the making, in that loop."""
+        return self._held.get(loop)
+
     def _made(self, loop: AbstractEventLoop) -> _Held[T]:
         self.loops()
         held = self._held[loop] = _Held(self._terms, loop)
@@ -174,6 +196,16 @@ class AsyncWarm(Generic[T]):
 
 # In the order in which the latest of each was made.
 _OPEN: Final[list[AsyncWarm[Any]]] = []
+
+
+def _made_by(task: Task[Any] | None) -> _Held[Any] | None:
+    """Return what that task of the running loop makes."""
+    loop = get_running_loop()
+    for each in tuple(_OPEN):
+        held = each.held_in(loop)
+        if held is not None and held.making is task:
+            return held
+    return None
 
 
 def _apart(loop: AbstractEventLoop, work: Coroutine[Any, Any, T]) -> Task[T]:

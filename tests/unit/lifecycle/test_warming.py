@@ -25,7 +25,7 @@ def own_hooks(no_hooks: None) -> Iterator[None]:
     """Register what a first import registers, and close what a test leaves open."""
     THAW.add(warming._doubt_all)
     SNAPSHOT.add(warming.close_warm)
-    SHUTDOWN.add(warming.close_warm)
+    SHUTDOWN.add(warming._close_at_the_end)
     yield
     warming.close_warm()
 
@@ -124,6 +124,67 @@ def test_warm_resource_that_needs_itself_says_so() -> None:
 
     with pytest.raises(ConfigurationError, match="asks for itself while it is being created"):
         hen()
+
+
+def test_warm_resources_that_need_each_other_say_so_to_two_threads() -> None:
+    begun = threading.Event(), threading.Event()
+    errors: list[Exception] = []
+
+    @ctxkit.warm
+    def first() -> object:
+        begun[0].set()
+        begun[1].wait(10)
+        return second()
+
+    @ctxkit.warm
+    def second() -> object:
+        begun[1].set()
+        begun[0].wait(10)
+        return first()
+
+    def ask(resource: Warm[object]) -> None:
+        try:
+            resource()
+        except ConfigurationError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=ask, args=(each,), daemon=True) for each in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert ["asks for itself" in str(error) for error in errors] == [True, True]
+
+
+def test_warm_resource_that_somebody_is_making_does_not_keep_the_process_from_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(warming, "PATIENCE", 0.01)
+    begun, over = threading.Event(), threading.Event()
+    closed: list[str] = []
+    slow: list[bool] = []
+
+    @ctxkit.warm(close=closed.append)
+    def quick() -> str:
+        return "quick"
+
+    @ctxkit.warm(check=lambda _: slow and (begun.set() or over.wait(10)), close=closed.append)
+    def checked() -> str:
+        return "checked"
+
+    quick()
+    checked()
+    slow.append(True)
+    checked.doubt(60)
+    thread = threading.Thread(target=checked)
+    thread.start()
+    try:
+        assert begun.wait(10)
+        run_shutdown()
+        assert closed == ["quick"]
+    finally:
+        over.set()
+        thread.join(10)
 
 
 def test_warm_generator_is_closed_after_its_yield_at_shutdown() -> None:

@@ -157,6 +157,65 @@ def test_warm_coroutine_that_fails_is_tried_again() -> None:
     assert asyncio.run(use()) == "connected"
 
 
+def test_warm_coroutine_that_needs_itself_says_so() -> None:
+    @ctxkit.warm
+    async def own() -> object:
+        return await own()
+
+    with pytest.raises(ConfigurationError, match="asks for itself"):
+        asyncio.run(asyncio.wait_for(own(), 10))
+
+
+def test_warm_coroutines_that_need_each_other_say_so_to_two_tasks() -> None:
+    @ctxkit.warm
+    async def first() -> object:
+        await asyncio.sleep(0)
+        return await second()
+
+    @ctxkit.warm
+    async def second() -> object:
+        await asyncio.sleep(0)
+        return await first()
+
+    async def ask() -> list[BaseException | object]:
+        both = asyncio.gather(first(), second(), return_exceptions=True)
+        return await asyncio.wait_for(both, 10)
+
+    assert ["asks for itself" in str(error) for error in asyncio.run(ask())] == [True, True]
+
+
+def test_warm_resource_whose_check_was_not_waited_for_is_checked_after_the_next_freeze() -> None:
+    checks: list[int] = []
+    checked = asyncio.Event()
+
+    async def check(_: object) -> None:
+        await asyncio.sleep(0)
+        checks.append(len(checks))
+        checked.set()
+
+    @ctxkit.warm(check=check)
+    async def own() -> int:
+        return 1
+
+    async def main() -> None:
+        await own()
+        own.doubt(60)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(own(), 0)
+        asking = asyncio.ensure_future(own())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait([asking])
+        await checked.wait()
+        await asyncio.sleep(0)
+        own.doubt(60)
+        await own()
+
+    asyncio.run(main())
+    assert checks == [0, 1]
+
+
 def test_warm_coroutine_whose_first_user_is_cancelled_goes_on_for_the_others(
     made: list[Client], client: AsyncWarm[Client]
 ) -> None:
