@@ -93,10 +93,12 @@ class Sentinel:
         self.watching = False
 
     def call(self) -> None:
-        """Have the next request call :meth:`settle`."""
-        with self._lock:
-            self._called = True
-            self._arm()
+        """Have the next request call :meth:`settle`, or that after the next tick.
+
+        Without the lock: a signal may have interrupted who holds it.
+        """
+        self._called = True
+        self.due = -inf
 
     def settle(self) -> float:
         """Return the seconds stood still since this was last called, and be quiet until more.

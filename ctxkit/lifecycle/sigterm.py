@@ -89,6 +89,7 @@ class _Draining:
     def __init__(self, former: Any, timeout: float) -> None:
         self.former = former
         self.timeout = timeout
+        self._removed = False
         self._start()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._start)
@@ -108,11 +109,15 @@ class _Draining:
         current: object = signal.getsignal(signal.SIGTERM)
         if current is self:
             signal.signal(signal.SIGTERM, self.former)
+            self._removed = True
+            self._asked.put(None)
 
     def _start(self) -> None:
         """Have a thread wait for the end. It is there before: none can be started amid locks."""
+        if self._removed:  # in a child that was forked since
+            return
         self._pid = os.getpid()
-        self._asked: SimpleQueue[threading.Event] = SimpleQueue()
+        self._asked: SimpleQueue[threading.Event | None] = SimpleQueue()
         # Explicitly empty: it must not keep the values of whoever called this.
         threading.Thread(
             target=Context().run, args=(self._work,), name="ctxkit.sigterm", daemon=True
@@ -127,8 +132,7 @@ class _Draining:
         done.wait(self.timeout)
 
     def _work(self) -> None:
-        while True:
-            done = self._asked.get()
+        while (done := self._asked.get()) is not None:
             try:
                 _shut_down()
             finally:

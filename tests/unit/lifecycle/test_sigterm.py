@@ -98,6 +98,25 @@ with lock:
     assert ended(program) == ([], -signal.SIGTERM)
 
 
+def test_main_thread_that_makes_what_the_end_closes_keeps_nobody_from_draining() -> None:
+    program = """
+import ctxkit
+from ctxkit.lifecycle import warming
+from ctxkit.lifecycle._occasions import SHUTDOWN
+warming.PATIENCE = 0.01
+@ctxkit.warm
+def one():
+    return 1
+one()
+SHUTDOWN.hooks = SHUTDOWN.hooks[::-1]
+drain_on_sigterm(20)
+one._turn.take()
+with ctxkit.environment()._sentinel._lock:
+    end()
+"""
+    assert ended(program) == (["drained"], -signal.SIGTERM)
+
+
 def test_forked_child_drains_by_itself() -> None:
     program = """
 drain_on_sigterm()
@@ -137,6 +156,20 @@ def test_removal_puts_the_former_handler_back_unless_somebody_came_later(former:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     remove()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+
+
+def test_removal_ends_the_thread_here_and_in_children() -> None:
+    program = """
+drain_on_sigterm()()
+while threading.active_count() > 1:
+    time.sleep(0.001)
+pid = os.fork()
+if not pid:
+    os._exit(threading.active_count())
+say(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+os._exit(0)
+"""
+    assert ended(program) == (["1"], 0)
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "3", None])
