@@ -6,7 +6,7 @@ import os
 import sys
 from itertools import count
 from math import inf
-from threading import RLock
+from threading import Lock, RLock
 from typing import TYPE_CHECKING, Final, Literal, final
 
 from ctxkit.lifecycle._occasions import INIT, OCCASIONS, RESET, THAW
@@ -64,6 +64,7 @@ class Environment:
         "_host",
         "_id",
         "_lock",
+        "_naming",
         "_numbers",
         "_ready",
         "_sentinel",
@@ -92,6 +93,8 @@ class Environment:
         """Be the environment of a process that has served nothing yet."""
         self.pid: int = os.getpid()
         self._lock = RLock()
+        # Not the one above, in which hooks run: what they wait for may ask for the id.
+        self._naming = Lock()
         self._id = ""
         self._numbers = count()
         self._sentinel = Sentinel(self._clocks)
@@ -138,7 +141,7 @@ class Environment:
     @property
     def id(self) -> str:
         """A random id, 16 hexadecimal digits: another one in each process and each clone."""
-        with self._lock:
+        with self._naming:
             if not self._id:
                 self._id = os.urandom(8).hex()
             return self._id

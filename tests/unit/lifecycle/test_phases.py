@@ -406,3 +406,17 @@ for line in sys.stdin:
         process.wait(10)
 
     assert 0.6 < frozen < 30
+
+
+def test_id_can_be_asked_for_by_whom_a_hook_waits_for() -> None:
+    environment = ctxkit.environment()
+    ids: list[str] = []
+
+    def ask() -> None:
+        ids.append(environment.id)
+
+    with environment._lock:  # as while hooks run
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        thread.join(10)
+        assert ids == [environment.id]
