@@ -115,11 +115,13 @@ def settle(frame: Frame, context: Context, policy: LeftoverPolicy, seconds: floa
     loop = loop_of_thread()
     running = running_loop()
     settlement = _Settlement(find(frame, loop), policy, seconds)
-    for tasks, pause in settlement.plan(None if running else loop, running):
-        if loop is None or not tasks:
+    # One of this thread may be run by another.
+    idle = None if loop is None or loop.is_running() else loop
+    for tasks, pause in settlement.plan(idle, running):
+        if idle is None or not tasks:
             sleep(pause)
         else:
-            Context().run(loop.run_until_complete, _all_of(tasks, pause))
+            Context().run(idle.run_until_complete, _all_of(tasks, pause))
     settlement.tell(frame, context)
 
 

@@ -629,3 +629,23 @@ def test_background_task_of_starlette_is_no_leftover(told: list[Leftover]) -> No
     asyncio.run(Exchange(headers=[(b"x-request-id", b"own")])(crossed))
     assert over == ["own"]
     assert told == []
+
+
+def test_task_of_a_loop_of_this_thread_that_another_runs_is_waited_for(
+    told: list[Leftover],
+) -> None:
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        with ctxkit.invocation("own", mode="always", leftovers="await"):
+            asleep = asyncio.run_coroutine_threadsafe(asyncio.sleep(0.05), loop)
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(10)  # it has begun
+        assert asleep.done()
+    finally:
+        asyncio.set_event_loop(None)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+    assert [each.outcome for each in told] == ["finished"]
