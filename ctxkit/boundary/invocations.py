@@ -145,14 +145,16 @@ class Invocation:
         children = self.frame.children
         if children is not None:
             children.ended = True
-        if self.open:
-            if TRACING.on:
-                self.trace_closing()
-            if self._counts:
-                ended()
-        self.open = False
-        self.frame = CLOSED
-        self.context = NOWHERE
+        try:
+            if self.open:
+                self.open = False  # first: what is called below may raise, or end this once more
+                if TRACING.on:
+                    self.trace_closing()
+                if self._counts:
+                    ended()
+        finally:
+            self.frame = CLOSED
+            self.context = NOWHERE
 
     def trace_closing(self) -> None:
         """Tell those who watch for leaks, if they were told of the opening."""

@@ -39,6 +39,26 @@ def broken(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
     raise ValueError("broken")
 
 
+def test_invocation_whose_reset_ends_the_process_is_over_all_the_same() -> None:
+    ended: list[int] = []
+
+    def reset() -> None:
+        ended.append(1)
+        raise SystemExit
+
+    hook = ctxkit.on_reset(reset)
+    block = ctxkit.invocation("work")
+    try:
+        with pytest.raises(SystemExit), block:
+            invocation: Any = block._invocation
+        invocation.close()
+    finally:
+        hook.remove()
+    assert ended == [1]
+    assert not invocation.open
+    assert not invocation.frame
+
+
 @pytest.mark.parametrize("mode", ["always", "never"])
 def test_wsgi_request_is_one_invocation(mode: str, resets: list[int]) -> None:
     app = ctxkit.WSGIMiddleware(page, mode=mode)
