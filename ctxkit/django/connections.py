@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from django.core.signals import request_started
 from django.db import connections
+from django.db.backends.signals import connection_created
 
 from ctxkit.lifecycle import before_snapshot, on_thaw
 
@@ -42,6 +43,7 @@ class Connections:
         on_thaw(after=DOUBTED)(self.thawed)
         before_snapshot(self.leave)
         request_started.connect(self.look, dispatch_uid="ctxkit.connections")
+        connection_created.connect(self.note, dispatch_uid="ctxkit.connections")
 
     def thawed(self, gap: float) -> None:
         """Note that the process stood still."""
@@ -62,6 +64,10 @@ class Connections:
         if self._thaws:
             for connection in connections.all(initialized_only=True):
                 self._look_at(connection)
+
+    def note(self, connection: BaseDatabaseWrapper, **_: object) -> None:
+        """Note that it is younger than all freezes; for the signal ``connection_created``."""
+        vars(connection)["ctxkit_thaws"] = self._thaws
 
     def _look_at(self, connection: BaseDatabaseWrapper) -> None:
         own = vars(connection)

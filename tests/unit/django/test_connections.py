@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.core.signals import request_started
 from django.db import transaction
+from django.db.backends.signals import connection_created
 from django.db.utils import ConnectionHandler
 
 from ctxkit.django import connections as room
@@ -42,11 +43,16 @@ def minder(databases: ConnectionHandler, monkeypatch: pytest.MonkeyPatch) -> Ite
     """One that is told of freezes, snapshots and requests, alone."""
     for occasion in (THAW, SNAPSHOT):
         monkeypatch.setattr(occasion, "hooks", ())
-    request_started.disconnect(dispatch_uid="ctxkit.connections")
+    disconnect()
     minder = Connections()
     minder.connect()
     yield minder
-    request_started.disconnect(dispatch_uid="ctxkit.connections")
+    disconnect()
+
+
+def disconnect() -> None:
+    for signal in (request_started, connection_created):
+        signal.disconnect(dispatch_uid="ctxkit.connections")
 
 
 def freeze(seconds: float) -> None:
@@ -188,6 +194,20 @@ def test_connection_of_another_thread_is_closed_in_that_thread(
     assert told == [False, True]
 
 
+@pytest.mark.usefixtures("minder")
+def test_connection_that_was_opened_after_the_freezes_is_kept_unasked(
+    databases: ConnectionHandler,
+) -> None:
+    freeze(60)
+    freeze(60)
+    connection = opened(databases)
+
+    request()
+
+    assert connection.connection is not None
+    assert connection.asked == 0
+
+
 def test_connections_are_minded_once_however_often_they_are_connected(
     minder: Connections,
 ) -> None:
@@ -211,4 +231,4 @@ def test_app_minds_the_connections() -> None:
                 for hook in occasion.hooks
                 if getattr(hook.function, "__self__", None) is not room.CONNECTIONS
             )
-        request_started.disconnect(dispatch_uid="ctxkit.connections")
+        disconnect()
