@@ -8,6 +8,7 @@ whom, and how often it was tried; with ``@812.9c3e...`` behind, process 812 of a
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from itertools import count
 from time import time
 from typing import TYPE_CHECKING, Final, NamedTuple, final
@@ -90,24 +91,26 @@ class Spool:
         self.kept += not held
         return name
 
-    def let_go(self, name: str, *, tried: bool = False, new: bool = False) -> None:
-        """Leave a file to whoever sends next.
+    def let_go(self, name: str, *, tried: bool = False, new: bool = False) -> bool:
+        """Leave a file to whoever sends next; False if it is gone.
 
         Args:
             name: A file that this process holds.
             tried: Whether its sink answered it with an error, which it does not do to others.
             new: Whether it was written ahead, and what it holds could not be sent after all.
         """
-        self.kept += new
         parts = _taken_apart(name)
         if parts is None:
-            return
+            return False
         attempts = parts.attempts + tried
         if attempts >= MOST_ATTEMPTS:
             self.give_up(name)
-        else:
-            self.folder.rename(name, str(parts._replace(attempts=attempts, claim="")))
-            self._held.discard(name)
+            return False
+        left = self.folder.rename(name, str(parts._replace(attempts=attempts, claim="")))
+        self._held.discard(name)
+        if left:
+            self.kept += new
+        return left
 
     def done(self, name: str) -> None:
         """Remove a file that was sent."""
@@ -172,8 +175,13 @@ def _claim() -> str:
 
 
 def _machine() -> str:
+    """Return what tells whether a number of a process means the same to two of them."""
     uname = getattr(os, "uname", None)  # absent on Windows
-    return f"{crc32(uname().nodename.encode()) if uname else 0:08x}"
+    name = uname().nodename if uname else ""
+    # The containers of a pod have one name and numbers of their own.
+    with suppress(OSError):  # not Linux
+        name += os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - a cold start need not pay for pathlib
+    return f"{crc32(name.encode()):08x}"
 
 
 def _is_over(claim: str) -> bool:

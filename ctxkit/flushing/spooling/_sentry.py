@@ -151,11 +151,10 @@ class SentryKeeper(Keeper):
             self._lost(reasons)
 
     def _keep_envelope(self, envelope: Any, copy: str | None, reasons: list[str]) -> None:
-        if copy is None:
-            self._keep(self.key, envelope.serialize(), reasons)
-        else:
-            self.spool.let_go(copy, new=True)
+        if copy is not None and self.spool.let_go(copy, new=True):
             self._kept(reasons)
+        else:  # or it had to make room
+            self._keep(self.key, envelope.serialize(), reasons)
 
 
 @final

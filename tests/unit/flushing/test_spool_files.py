@@ -164,3 +164,11 @@ def test_child_holds_nothing_of_its_parents(spool: Spool) -> None:
     spool.keep("here", b"1", held=True)
     spool.begin_anew()
     assert contents(spool) == [b"1"]
+
+
+def test_file_that_had_to_make_room_is_not_let_go(spool: Spool) -> None:
+    name = spool.keep("here", b"1", held=True)
+    assert name is not None
+    spool.folder.remove(name)
+    assert not spool.let_go(name, new=True)
+    assert spool.kept == 0

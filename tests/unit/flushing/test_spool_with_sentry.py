@@ -195,14 +195,18 @@ def test_events_that_wait_when_the_time_is_over_are_copied_and_the_copies_go(
     assert status()[1:6] == (0, 0, 0, 0, 0)
 
 
+@pytest.mark.parametrize("had_to_make_room", [False, True])
 def test_copy_of_an_event_that_failed_in_the_end_is_sent_later(
-    client: Any, backend: TelemetrySink
+    client: Any, backend: TelemetrySink, tmp_path: Path, *, had_to_make_room: bool
 ) -> None:
     backend.latency = 0.3
     backend.behaviour = "fail"
     sentry_sdk.capture_message("dear")
     flush(0.05)
     assert (status().files, status().kept) == (1, 0)
+    if had_to_make_room:
+        [copy] = [path for path in tmp_path.rglob("*@*") if path.is_file()]
+        copy.unlink()
     eventually(lambda: status().kept == 1)
     assert status().files == 1
     backend.latency = 0
