@@ -22,6 +22,8 @@ async def end_lifespan() -> None:
     if ENVIRONMENT.name == "aws-lambda" and "mangum" in sys.modules:
         return
     asynchronous = sys.modules.get("ctxkit.lifecycle.warming_async")
-    if asynchronous is not None:
-        await asynchronous.aclose_warm()
-    run_shutdown()
+    try:
+        if asynchronous is not None:
+            await asynchronous.aclose_warm()
+    finally:  # a server that is in a hurry cancels
+        run_shutdown()

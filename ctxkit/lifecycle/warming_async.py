@@ -6,7 +6,15 @@ Apart, since it needs asyncio, which nothing else does.
 from __future__ import annotations
 
 import os
-from asyncio import AbstractEventLoop, Task, current_task, get_running_loop, shield, wait
+from asyncio import (
+    AbstractEventLoop,
+    CancelledError,
+    Task,
+    current_task,
+    get_running_loop,
+    shield,
+    wait,
+)
 from contextvars import Context
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, final
@@ -49,7 +57,9 @@ class _Held(Generic[T]):
             verdict: Any = None if terms.check is None else terms.check(self.making.result())
             if hasattr(verdict, "__await__"):
                 verdict = await verdict
-        except Exception:  # noqa: BLE001 - how most clients say that they are not
+        # How most clients say that they are not. In a task of our own: what was cancelled is
+        # something of the client's.
+        except (Exception, CancelledError):  # noqa: BLE001
             return False
         self.sound = verdict is not False
         return self.sound
@@ -63,7 +73,7 @@ class _Held(Generic[T]):
             return
         try:
             await self._close(terms)
-        except Exception:
+        except (Exception, CancelledError):  # as above
             import logging  # noqa: PLC0415 - an unhappy path must not cost each cold start
 
             logging.getLogger("ctxkit").exception("ctxkit.warm.failed: %s", terms.name)

@@ -330,6 +330,56 @@ def test_warm_resource_whose_closing_fails_is_logged(caplog: pytest.LogCaptureFi
     assert "has yielded a second time" in caplog.text
 
 
+def test_client_that_cancels_something_of_its_own_cancels_nobody_elses(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def cancelled(_: object) -> None:
+        own = asyncio.ensure_future(asyncio.sleep(60))
+        own.cancel()
+        await own
+
+    made: list[int] = []
+
+    @ctxkit.warm(check=cancelled, close=cancelled)
+    async def client() -> int:
+        made.append(len(made))
+        return made[-1]
+
+    ended: list[int] = []
+
+    async def main() -> None:
+        await client()
+        client.doubt(60)
+        assert await client() == 1
+        SHUTDOWN.add(lambda: ended.append(1))
+        await end_lifespan()
+
+    asyncio.run(main())
+    assert made == [0, 1]
+    assert ended == [1]
+    assert [record.getMessage()[:18] for record in caplog.records] == ["ctxkit.warm.failed"] * 2
+
+
+def test_lifespan_whose_end_is_cancelled_shuts_down_all_the_same() -> None:
+    ended: list[int] = []
+
+    async def close(_: object) -> None:
+        await asyncio.sleep(60)
+
+    @ctxkit.warm(close=close)
+    async def client() -> int:
+        return 1
+
+    async def main() -> None:
+        await client()
+        SHUTDOWN.add(lambda: ended.append(1))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(end_lifespan(), 0.01)
+        assert ended == [1]
+
+    asyncio.run(main())
+
+
 def test_warm_generator_without_a_yield_says_so() -> None:
     @ctxkit.warm
     async def empty() -> AsyncIterator[int]:
