@@ -66,14 +66,23 @@ class Folder:
         max_bytes: How much all files may take; the oldest go first.
         max_files: How many there may be; the oldest go first.
         max_age: Seconds after which a file goes.
+        spare: The share of all that is freed at once where room is needed: to find the oldest
+            takes a look at every file.
 
     Safety:
         Any number of threads and processes may use one folder. Locks are not held while a
         file is read or written, so it is usable in a forked child at once.
     """
 
-    def __init__(
-        self, parent: str, name: str, *, max_bytes: int, max_files: int, max_age: float
+    def __init__(  # noqa: PLR0913 - a folder has so many limits
+        self,
+        parent: str,
+        name: str,
+        *,
+        max_bytes: int,
+        max_files: int,
+        max_age: float,
+        spare: float = 0.0,
     ) -> None:
         self.parent: Path = Path(os.path.realpath(parent))
         self.base: Path = self.parent / f"ctxkit-{_owner() if _owner else 'files'}"
@@ -81,6 +90,7 @@ class Folder:
         self.max_bytes = max_bytes
         self.max_files = max_files
         self.max_age = max_age
+        self.spare = spare
         self.troubles: int = 0
         self._told: set[str] = set()
         self._reckoned = -_RECKONED
@@ -202,19 +212,21 @@ class Folder:
 
     def _make_room(self, size: int) -> None:
         """Remove the oldest files until one of ``size`` fits in."""
-        if (
-            monotonic() - self._reckoned < _RECKONED
-            and self._bytes + size <= self.max_bytes
-            and self._files < self.max_files
-        ):
+        if monotonic() - self._reckoned < _RECKONED and self._has_room(size):
             return
         entries = self.entries()
+        if self._has_room(size):
+            return
         for entry in entries:
-            if self._bytes + size <= self.max_bytes and self._files < self.max_files:
+            if self._has_room(size, self.spare):
                 return
             self.remove(entry.name)
             self._bytes -= entry.size
             self._files -= 1
+
+    def _has_room(self, size: int, spare: float = 0.0) -> bool:
+        full = 1 - spare
+        return self._bytes + size <= self.max_bytes * full and self._files < self.max_files * full
 
     def _make(self) -> None:
         """Make the folder if it is not there; refuse one that is not ours alone."""

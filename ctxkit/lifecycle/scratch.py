@@ -19,6 +19,7 @@ D = TypeVar("D")
 
 _MAX_BYTES: Final = 64 * 1024 * 1024
 _MOST_FILES: Final = 4096
+_SPARE: Final = 1 / 16
 _EVER: Final = 10 * 365 * 24 * 60 * 60.0  # seconds; no scratch space lives as long
 _MISSING: Final = object()
 
@@ -115,6 +116,7 @@ class ScratchCache(Generic[T]):
             max_bytes=max_bytes,
             max_files=_MOST_FILES,
             max_age=_EVER,
+            spare=_SPARE,
         )
         self._begin_anew()
 

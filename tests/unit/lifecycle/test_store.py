@@ -287,3 +287,25 @@ def test_file_that_another_process_is_writing_is_left_alone(
 
     assert others.read_bytes() == b"half of it"
     assert names(folder) == ["a", "b"]
+
+
+def test_folder_that_is_full_is_not_listed_for_each_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = folder_in(tmp_path, max_files=64, spare=1 / 8)
+    for number in range(64):
+        folder.write(f"{number:03}", b"one")
+    listings: list[int] = []
+    entries = Folder.entries
+
+    def counted(folder: Folder) -> list[_store.Entry]:
+        listings.append(1)
+        return entries(folder)
+
+    monkeypatch.setattr(Folder, "entries", counted)
+    for number in range(64, 128):
+        assert folder.write(f"{number:03}", b"one")
+    assert len(listings) <= 64 / 8 + 1
+    monkeypatch.undo()
+    assert 64 - 8 <= len(names(folder)) <= 64
+    assert names(folder)[-1] == "127"
