@@ -24,15 +24,18 @@ if TYPE_CHECKING:
 #: Packages whose tasks serve a connection or everybody, in whichever request they begin.
 _INFRASTRUCTURE: Final = frozenset(
     [
+        "aio_pika",
         "aiobotocore",
         "aiohttp",
         "aiokafka",
+        "aiormq",
         "aiosqlite",
         "anyio",
         "asyncpg",
         "daphne",
         "ddtrace",
         "elasticapm",
+        "engineio",
         "google",
         "granian",
         "grpc",
@@ -47,6 +50,7 @@ _INFRASTRUCTURE: Final = frozenset(
         "pymongo",
         "redis",
         "sentry_sdk",
+        "socketio",
         "twisted",
         "uvicorn",
         "waitress",
