@@ -68,6 +68,12 @@ class _Passed:
         finally:
             self._crossing.close()
 
+    def __del__(self) -> None:
+        # Somebody in between has dropped it and not closed it.
+        crossing = self._crossing
+        if crossing.open:
+            crossing.close()
+
     def _move(self) -> None:
         """Follow a server that goes on in another thread."""
         self._thread = get_ident()

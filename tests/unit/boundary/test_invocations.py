@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,19 @@ def test_wsgi_request_that_fails_or_is_broken_off_is_over_once(
 
     Exchange(give_up_after=1)(ctxkit.WSGIMiddleware(page, mode=mode))
     assert resets == [1, 2]
+
+
+@pytest.mark.parametrize("mode", ["always", "never"])
+def test_wsgi_request_whose_response_is_dropped_unclosed_is_over_once(
+    mode: str, resets: list[int]
+) -> None:
+    def careless(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        return [next(iter(app(environ, start_response)))]
+
+    app = ctxkit.WSGIMiddleware(page, mode=mode)
+    Exchange()(careless)
+    gc.collect()
+    assert resets == [1]
 
 
 def test_wsgi_boundary_in_another_one_is_no_invocation_of_its_own(resets: list[int]) -> None:
