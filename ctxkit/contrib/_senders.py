@@ -243,6 +243,8 @@ class Senders(Generic[T]):
         finally:
             with crew.lock:
                 crew.alive -= 1
+                if crew.waiting and not crew.alive:  # work has raised SystemExit, say
+                    self._hire(crew)
                 crew.done.notify_all()
 
     def _do(self, crew: _Crew[T], jobs: list[_Job[T]]) -> None:

@@ -131,7 +131,7 @@ class ConcurrentExporter(_Exporter):
         """Hear what became of an export; does nothing, and is there to be overridden.
 
         Args:
-            exporter: The one that was used.
+            exporter: The one that was used; this one where another could not be made.
             result: What it returned, or the exception that it raised.
 
         Safety:
@@ -181,7 +181,12 @@ class ConcurrentExporter(_Exporter):
 
     def _send(self, batches: list[Sequence[Any]]) -> None:
         suppress_instrumentation()
-        exporter = self._borrow()
+        try:
+            exporter = self._borrow()
+        except Exception as error:
+            self._fail()
+            self.on_exported(self, error)
+            raise
         batch = batches[0] if len(batches) == 1 else list(chain.from_iterable(batches))
         result: object
         try:

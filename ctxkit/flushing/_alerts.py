@@ -1,7 +1,8 @@
-"""What is logged of flushes that went wrong, no more than one line a minute for each sink."""
+"""What is logged of flushes that went wrong: a line a minute for each sink and event at most."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 _INTERVAL: Final = 60.0  # seconds
 _GRAVE: Final = frozenset((SinkStatus.TIMEOUT, SinkStatus.ERROR, SinkStatus.SKIPPED_DEADLINE))
+
+# Sinks that come and go under ever new names must not fill the memory.
+_MOST: Final = 500
 
 _last: dict[tuple[str, str], float] = {}
 
@@ -46,6 +50,8 @@ def _is_due(sink: str, kind: str) -> bool:
     now = monotonic()
     if now - _last.get((sink, kind), -_INTERVAL) < _INTERVAL:
         return False
+    if len(_last) >= _MOST:
+        _last.clear()
     _last[sink, kind] = now
     return True
 
@@ -53,4 +59,6 @@ def _is_due(sink: str, kind: str) -> bool:
 def _warn(message: str, *details: object) -> None:
     import logging  # noqa: PLC0415 - an unhappy path must not cost each cold start
 
-    logging.getLogger("ctxkit.flushing").warning(message, *details)
+    # A filter of the user's may raise: no business of whoever flushed.
+    with suppress(Exception):
+        logging.getLogger("ctxkit.flushing").warning(message, *details)

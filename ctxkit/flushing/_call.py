@@ -6,6 +6,7 @@ from collections import Counter
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar, final
 
+from ctxkit.flushing.breaker import PROBE_WAIT
 from ctxkit.flushing.report import SinkResult, SinkStatus
 from ctxkit.flushing.spooling.switch import write_ahead
 
@@ -66,7 +67,7 @@ class Call:
         inside: Whether the caller is a flush itself, which would wait for itself.
     """
 
-    __slots__ = ("_lanes", "_late", "_shares", "budget", "started")
+    __slots__ = ("_inside", "_lanes", "_late", "_shares", "budget", "started")
 
     def __init__(
         self,
@@ -79,6 +80,7 @@ class Call:
     ) -> None:
         self.started: float = started
         self.budget: float = max(0.0, timeout)
+        self._inside = inside
         self._late = timeout < 0
         self._lanes = lanes
         self._shares: dict[Lane, Share] = {}
@@ -100,7 +102,10 @@ class Call:
         for share in shares:
             if share.allowance is not None:
                 share.latch = latches.get(share.allowance)
-                share.due = share.lane.join(share.latch, share.allowance, share.pending)
+                timeout = self.budget if share.allowance else 0.0
+                share.due = share.lane.join(
+                    share.latch, share.allowance, share.pending, timeout=timeout
+                )
         return [(latch, self.started + (allowance or 0)) for allowance, latch in latches.items()]
 
     def results(self) -> tuple[SinkResult, ...]:
@@ -108,14 +113,23 @@ class Call:
         now = monotonic()
         shares = self._shares
         return tuple(
-            self._result(shares[lane], now) if lane in shares else lane.empty
+            self._result(shares[lane], now) if lane in shares else self._empty(lane)
             for lane in self._lanes
         )
 
     def abandon(self) -> None:
         """Wait for nothing any more, and let nobody keep a latch."""
+        waited = monotonic() - self.started
         for share in self._shares.values():
             share.leave()
+            # A server that gives up before its flushes do must not wait for a dead sink for ever.
+            if share.due is not None and share.allowance and waited >= PROBE_WAIT:
+                share.lane.overrun(share.due, min(waited, share.allowance))
+
+    def _empty(self, lane: Lane) -> SinkResult:
+        if not self._inside:
+            lane.tally.count(lane.empty)
+        return lane.empty
 
     def _result(self, share: Share, now: float) -> SinkResult:
         due, lane = share.due, share.lane
@@ -126,9 +140,10 @@ class Call:
         else:
             share.leave()
             status, detail = self._unfinished(share)
-            seconds = now - self.started if share.allowance else 0.0
+            # Other sinks may have been waited for longer.
+            seconds = min(now - self.started, share.allowance or 0.0)
             if due is not None and status is SinkStatus.TIMEOUT:
-                lane.overrun(due, max(seconds, share.allowance or 0.0))
+                lane.overrun(due, share.allowance or 0.0)
         if status in _UNCERTAIN and (self.budget > 0 or self._late):
             write_ahead(lane.sink)
         result = SinkResult(lane.sink.name, status, seconds, share.pending, detail)

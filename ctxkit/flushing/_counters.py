@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING, NamedTuple, final
 
 from ctxkit.flushing.breaker import Breaker, BreakerState
@@ -45,7 +45,8 @@ class Tally:
     __slots__ = ("_lock", "_results", "_seconds", "breaker", "passes")
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        # Reentrant: a signal handler may flush on the very thread that holds it.
+        self._lock = RLock()
         self._results: dict[SinkStatus, int] = {}
         self._seconds = 0.0
         self.breaker = Breaker()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from contextvars import Context
 from queue import SimpleQueue
 from time import monotonic, sleep
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Final, cast, final
 
 from ctxkit.flushing._alerts import warn_of_closing, warn_of_opening
 from ctxkit.flushing._pass import Pass, outcome_of
-from ctxkit.flushing.breaker import Breaker
+from ctxkit.flushing.breaker import PROBE_WAIT, Breaker
 from ctxkit.flushing.budget import DEFAULT_TIMEOUT
 from ctxkit.flushing.report import SinkOutcome, SinkResult, SinkStatus
 from ctxkit.flushing.sinks.opentelemetry import suppress_instrumentation
@@ -68,6 +69,7 @@ class Lane:
         "_on_loss",
         "_owed",
         "_queued",
+        "_retired",
         "_threads",
         "_typical",
         "ask",
@@ -95,6 +97,7 @@ class Lane:
         self._on_loss = on_loss
         self._owed: SinkOutcome | None = None
         self._queued: Pass | None = None
+        self._retired = False
         self._threads = 0
         self._typical = _FIRST_GUESS
 
@@ -123,10 +126,17 @@ class Lane:
         with self._lock:
             # What others waited in vain for a pass is not waited for again.
             left = budget - max((each.waited for each in self.running), default=0.0)
-            return self.breaker.allowance(max(0.0, left), last=last)
+            allowed = self.breaker.allowance(budget if left > 0 else 0.0, last=last)
+            return allowed if allowed is None else max(0.0, min(left, allowed))
 
     def join(
-        self, latch: Latch | None, allowance: float, pending: int | None, *, pushed: bool = False
+        self,
+        latch: Latch | None,
+        allowance: float,
+        pending: int | None,
+        *,
+        timeout: float = 0.0,
+        pushed: bool = False,
     ) -> Pass:
         """Return the pass that covers everything recorded before this call.
 
@@ -134,6 +144,8 @@ class Lane:
             latch: Told when the pass is over; None for who does not wait.
             allowance: The seconds that the caller is going to wait.
             pending: What :meth:`pending` said just now.
+            timeout: The seconds for the sink, where that may take longer than the caller
+                waits: else a slow one could never pass its probe.
             pushed: Whether nobody is to hear of it.
         """
         with self._lock:
@@ -146,6 +158,7 @@ class Lane:
                 self._queued = due
                 refusal = self._dispatch()
             due.allowance = max(due.allowance, allowance)
+            due.timeout = max(due.timeout, timeout, allowance)
             due.pushed = due.pushed and pushed
             if latch is not None:
                 due.latches.append(latch)
@@ -176,10 +189,13 @@ class Lane:
                 return
             # Who waits behind a pass that hangs suffers from that one.
             suspects = [each for each in self.running if each is due or each in due.before]
-            for each in suspects:
-                each.waited = max(each.waited, seconds)
             culprit = suspects[0] if suspects else due
-            opened = not culprit.blamed and self.breaker.fail(slowly=True)
+            lost = max(0.0, seconds - culprit.waited)
+            for each in suspects or [due]:
+                each.waited = max(each.waited, seconds)
+            opened = not culprit.blamed and self.breaker.fail(lost)
+            if culprit.blamed:
+                self.breaker.lose(lost)
             culprit.blamed = True
         if opened:
             warn_of_opening(self.sink.name, "it took too long")
@@ -199,9 +215,18 @@ class Lane:
         latch.arrive()
 
     def retire(self) -> None:
-        """Let the threads end after what they still have to do."""
+        """Let the threads end after what they still have to do.
+
+        Whoever has the lane already may still join: a thread is started for that pass alone.
+        """
+        with self._lock:
+            self._retired = True
+            self._dismiss()
+
+    def _dismiss(self) -> None:
         for _ in range(self._threads):
             self._inbox.put(None)
+        self._threads = 0
 
     def _dispatch(self) -> RuntimeError | None:
         """Hand the queued pass to a thread if it may run; return why there is none for it.
@@ -218,10 +243,12 @@ class Lane:
         refusal = None
         if self._threads <= len(self.running):
             refusal = self._start_thread()
-            if refusal is not None and not self._threads:
-                return refusal
         due.handed = True
+        if refusal is not None and not self._threads:
+            return refusal  # whoever is told does it
         self._inbox.put(due)
+        if self._retired:
+            self._dismiss()
         return None
 
     def _start_thread(self) -> RuntimeError | None:
@@ -243,7 +270,12 @@ class Lane:
     def _do_without_thread(self, due: Pass, refusal: RuntimeError) -> None:
         # CPython 3.12 refuses new threads at exit. It is now or never then, in this thread.
         if "shutdown" in str(refusal):
-            Context().run(self._serve, due)
+            ident = threading.get_ident()
+            self.idents.add(ident)
+            try:
+                Context().run(self._serve, due)
+            finally:
+                self.idents.discard(ident)
         else:
             self._finish(due, SinkOutcome(SinkStatus.ERROR, f"no thread for it: {refusal}"))
 
@@ -253,7 +285,9 @@ class Lane:
         while (due := self._inbox.get()) is not None:
             if self.running:
                 sleep(min(_GATHERING_PART * self._typical, _LONGEST_GATHERING))
-            self._serve(due)
+            # A listener or a logging handler that raises SystemExit must not end the thread.
+            with suppress(BaseException):
+                self._serve(due)
         self.idents.discard(ident)
 
     def _serve(self, due: Pass) -> None:
@@ -262,7 +296,7 @@ class Lane:
             self.running += (due,)
             self.stirred = True
             due.begun = monotonic()
-        self._finish(due, self._carry_out(due.allowance))
+        self._finish(due, self._carry_out(due))
 
     def _finish(self, due: Pass, own: SinkOutcome) -> None:
         outcome = due.judged(own)
@@ -278,7 +312,7 @@ class Lane:
             self._owed = outcome if lost else None if latches else self._owed
             self.stirred = bool(self.running) or self._owed is not None
             opened, closed = self._weigh(due, own)
-            self._dispatch()
+            refusal, queued = self._dispatch(), self._queued
         for latch in latches:
             latch.arrive()
         if lost:
@@ -288,26 +322,35 @@ class Lane:
             warn_of_opening(self.sink.name, own.detail)
         if closed:
             warn_of_closing(self.sink.name)
+        if refusal is not None and queued is not None:
+            self._do_without_thread(queued, refusal)
 
     def _weigh(self, due: Pass, own: SinkOutcome) -> tuple[bool, bool]:
         """Tell the breaker how a pass ended; return whether that has opened or closed it."""
         self.tally.passes += 1
+        seconds = due.finished - due.begun
+        lost = max(0.0, min(seconds, due.allowance) - due.waited)
         if own.status is SinkStatus.ERROR:
-            return self.breaker.fail(), False
+            return self.breaker.fail(lost), False
         if own.status is SinkStatus.TIMEOUT:
-            return not due.blamed and self.breaker.fail(slowly=True), False
-        self._typical += (due.finished - due.begun - self._typical) * _WEIGHT_OF_THE_LAST
+            return not due.blamed and self.breaker.fail(lost), False
+        self._typical += (seconds - self._typical) * _WEIGHT_OF_THE_LAST
         return False, self.breaker.succeed()
 
-    def _carry_out(self, allowance: float) -> SinkOutcome:
+    def _carry_out(self, due: Pass) -> SinkOutcome:
         try:
             suppress_instrumentation()
             # A sink that is given no time would not even begin; and no lock waits for ever.
-            timeout = min(allowance or DEFAULT_TIMEOUT, threading.TIMEOUT_MAX)
+            least: float = getattr(self.sink, "least_timeout", PROBE_WAIT)
+            timeout = max(due.timeout or DEFAULT_TIMEOUT, least)
             begun = monotonic()
-            outcome = outcome_of(cast("object", self.sink.flush(timeout)))
+            outcome = outcome_of(
+                cast("object", self.sink.flush(min(timeout, threading.TIMEOUT_MAX)))
+            )
             keeper = sink_keeper(self.sink)
-            return outcome if keeper is None else keeper.follow_up(outcome, begun, timeout)
+            if keeper is None:
+                return outcome
+            return keeper.follow_up(outcome, begun, due.allowance or DEFAULT_TIMEOUT)
         # A sink that raises SystemExit must end neither its thread nor, inline, its caller.
         except BaseException as error:  # noqa: BLE001
             return SinkOutcome(SinkStatus.ERROR, f"{type(error).__name__}: {error}")

@@ -28,6 +28,7 @@ class Pass:
         outcome: What its callers are told, which includes what the passes before it lost.
         own: How it ended by itself; None before that.
         pushed: Whether it began as a push, which nobody hears of.
+        timeout: The most seconds that any of its callers has; 0.0 if none waits.
         waited: The longest that a caller waited in vain for it, in seconds.
     """
 
@@ -42,6 +43,7 @@ class Pass:
         "outcome",
         "own",
         "pushed",
+        "timeout",
         "waited",
     )
 
@@ -56,6 +58,7 @@ class Pass:
         self.outcome: SinkOutcome | None = None
         self.own: SinkOutcome | None = None
         self.pushed = pushed
+        self.timeout = 0.0
         self.waited = 0.0
 
     def judged(self, own: SinkOutcome) -> SinkOutcome:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 THRESHOLD: Final = 2
 #: How long nobody tries then, in seconds. The time that a process is frozen counts.
 REST: Final = 30.0
-#: The longest wait for a sink whose last word was a failure that took all of its time.
+#: The longest wait for a sink that has cost callers all of their time since it last did well.
 PROBE_WAIT: Final = 0.1
 
 
@@ -30,11 +30,10 @@ class Breaker:
     """Have a dead sink cost one budget, and then nothing until it is probed.
 
     A failure is a pass that ended in an error, or one that somebody waited for in vain. The
-    first of the second kind has cost a whole budget, so the next caller waits
-    :data:`PROBE_WAIT` at most; two failures in a row open the breaker for :data:`REST`
-    seconds, in which nobody waits. After them one caller probes, waiting no longer than
-    that, while all others go on as before. Any pass that ends well closes the breaker, a
-    late one too.
+    time that it has cost is taken off the next caller's, down to :data:`PROBE_WAIT`; two
+    failures in a row open the breaker for :data:`REST` seconds, in which nobody waits. After
+    them one caller probes, waiting no longer than :data:`PROBE_WAIT`, while all others go on
+    as before. Any pass that ends well closes the breaker, a late one too.
 
     Args:
         clock: Tells seconds, and never goes back.
@@ -46,13 +45,13 @@ class Breaker:
         failures: How many there were in a row.
     """
 
-    __slots__ = ("_clock", "_until", "_wary", "failures")
+    __slots__ = ("_clock", "_lost", "_until", "failures")
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self.failures: int = 0
-        # Whether a caller lost its whole budget since the last success.
-        self._wary = False
+        # The seconds that callers have lost since the last success.
+        self._lost = 0.0
         # The end of the rest.
         self._until = 0.0
 
@@ -80,7 +79,7 @@ class Breaker:
         """
         state = self.state
         if state is BreakerState.CLOSED:
-            return min(budget, PROBE_WAIT) if self._wary else budget
+            return max(min(budget, PROBE_WAIT), budget - self._lost)
         if state is BreakerState.OPEN and not last:
             return None
         if budget > 0:
@@ -91,18 +90,22 @@ class Breaker:
         """Note that a pass ended well; return whether that has closed the breaker."""
         closes = self.failures >= THRESHOLD
         self.failures = 0
-        self._wary = False
+        self._lost = 0.0
         return closes
 
-    def fail(self, *, slowly: bool = False) -> bool:
+    def lose(self, seconds: float) -> None:
+        """Note that the last failure has cost a caller so many seconds more."""
+        self._lost += seconds
+
+    def fail(self, lost: float = 0.0) -> bool:
         """Note a failure; return whether that has opened the breaker.
 
         Args:
-            slowly: Whether somebody waited for it in vain.
+            lost: The seconds that a caller waited for it in vain.
         """
         opens = self.failures == THRESHOLD - 1
         self.failures += 1
-        self._wary = self._wary or slowly
+        self._lost += lost
         if self.failures >= THRESHOLD:
             self._until = self._clock() + REST
         return opens

@@ -77,10 +77,12 @@ class Engine:
         with self._lock:
             if self._evidence is not None and self._evidence.holds():
                 return self._lanes
-            self._evidence = evidence()
+            known = evidence()
             sinks = discover() + self._added
             if sinks != self._sinks or not self._armed:
                 self._line_up(sinks)
+            # Last: who asks idle() meanwhile takes no lock, and must not trust the old lanes.
+            self._evidence = known
             return self._lanes
 
     def idle(self) -> bool:
@@ -128,10 +130,10 @@ class Engine:
 
     def _line_up(self, sinks: tuple[Sink, ...]) -> None:
         known = {id(lane.sink): lane for lane in self._lanes}
+        self._sinks = sinks
         self._lanes = tuple(
             known.pop(id(sink)) if id(sink) in known else self._new_lane(sink) for sink in sinks
         )
-        self._sinks = sinks
         self.empties = tuple(lane.empty for lane in self._lanes)
         for lane in known.values():
             lane.retire()
@@ -144,8 +146,10 @@ class Engine:
             _thawing.arm()
 
     def _new_lane(self, sink: Sink) -> Lane:
-        while len(self._tallies) >= _MOST_TALLIES:
-            del self._tallies[next(iter(self._tallies))]
+        used = {other.name for other in self._sinks}
+        unused = [name for name in self._tallies if name not in used and name != sink.name]
+        while unused and len(self._tallies) >= _MOST_TALLIES:
+            del self._tallies[unused.pop(0)]
         return Lane(sink, self._tallies.setdefault(sink.name, Tally()), self._lost_in_a_push)
 
     def _lost_in_a_push(self, result: SinkResult) -> None:
@@ -175,6 +179,8 @@ class Engine:
             for lane, due in running:
                 lane.settle(due, latch)
             latch.wait(_FORK_PATIENCE)
+            for lane, due in running:
+                lane.leave(due, latch)
 
     @staticmethod
     def is_flushing(lanes: tuple[Lane, ...]) -> bool:
@@ -231,8 +237,12 @@ def flush(
     if _ENGINE.idle():
         return _nothing(started, timeout, reason, request_id)
     call = _ENGINE.begin(started, timeout, last=reason == _LAST)
-    for latch, until in call.begin(Latch):
-        latch.wait(until - monotonic())
+    try:
+        for latch, until in call.begin(Latch):
+            latch.wait(until - monotonic())
+    except BaseException:  # a signal handler's
+        call.abandon()
+        raise
     return _report(call, reason, request_id)
 
 

@@ -47,7 +47,8 @@ class Sink(Protocol):
         everything recorded before it began is acknowledged or lost, whoever sends it.
 
         Args:
-            timeout: The seconds after which nobody waits any more. Coming back later is no
+            timeout: The seconds after which nobody waits any more; 0.1 at least, and the whole
+                budget where a sink that failed is waited for less. Coming back later is no
                 crime: the sink's own thread is all that is held up.
 
         Returns:

@@ -77,6 +77,11 @@ class Ledger:
         """Whether something is lost, not only kept."""
         return any(what is _LOST for what, _ in self.losses.copy())
 
+    def forget(self) -> None:
+        """Begin anew, in a forked child: what was lost is the parent's to tell."""
+        self.losses.clear()
+        self._recent.clear()
+
     def begin(self) -> int:
         """Return what :meth:`settle` is to be given at the end of a flush that begins now."""
         recent = self._recent

@@ -12,6 +12,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final, final
 
 from ctxkit.exceptions import ConfigurationError
+from ctxkit.flushing.budget import DEFAULT_TIMEOUT
 from ctxkit.flushing.report import SinkOutcome, SinkStatus
 from ctxkit.flushing.sinks._watching import tap
 
@@ -69,6 +70,8 @@ class LoggingSink:
         if not _keeps_back(handler):
             raise ConfigurationError("LoggingSink()", *_why_not(handler))
         self.name: str = name or _name_of(handler)
+        #: The seconds that a flush is given at least, however soon its callers leave.
+        self.least_timeout: float = DEFAULT_TIMEOUT
         self.handler = handler
         self._buffered: Any = handler  # the same: only some handlers have a buffer
         self._listener = listener
@@ -127,6 +130,7 @@ class LoggingSink:
 
     def after_fork(self) -> None:
         """Leave to the parent what is the parent's."""
+        self._losses.clear()
         if self._backlog is not None:
             self._backlog.reset()
         else:

@@ -14,6 +14,7 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, final
 
+from ctxkit.flushing.budget import DEFAULT_TIMEOUT
 from ctxkit.flushing.report import SinkOutcome, SinkStatus
 from ctxkit.flushing.sinks import _otel_processors as reading
 from ctxkit.flushing.sinks._watching import LONG_GAP, Ledger, tap
@@ -110,8 +111,13 @@ class RecordsSink:
         children: The attribute of that one that holds the tuple of processors.
     """
 
+    #: The seconds that a flush is given at least, however soon its callers leave: one that gives
+    #: up early never learns that a slow sink is well.
+    least_timeout: float = DEFAULT_TIMEOUT
+
     def __init__(self, name: str, provider: Any, root: str, children: str) -> None:
         self.name = name
+        self._looking = threading.RLock()
         self._provider = provider
         self._root: Any = getattr(provider, root, None)
         self._children = children
@@ -187,22 +193,36 @@ class RecordsSink:
         for batch in self._batches:
             reading.drop_connections(batch.exports.exporter)
 
-    def _inspect(self, processors: Any) -> None:
-        self._unknown = "" if hasattr(processors, "__iter__") else type(self._provider).__name__
-        self._batches = []
-        if not self._unknown:
-            self._look_at(processors)
-        self._seen = processors
+    def after_fork(self) -> None:
+        """Leave to the parent what is the parent's."""
+        self._looking = threading.RLock()
+        self._ledger.forget()
+        for batch in self._batches:
+            batch.exports.running = 0
 
-    def _look_at(self, processors: Iterable[Any]) -> None:
+    def _inspect(self, processors: Any) -> None:
+        # One thread at a time, since the processors can be watched by one; and nobody sees half.
+        with self._looking:
+            if processors is self._seen and processors is not None:
+                return
+            batches: list[Batch] = []
+            unknown = "" if hasattr(processors, "__iter__") else type(self._provider).__name__
+            if not unknown:
+                unknown = self._look_at(processors or (), batches)
+            self._batches, self._unknown, self._seen = batches, unknown, processors
+
+    def _look_at(self, processors: Iterable[Any], batches: list[Batch]) -> str:
+        """Add what is known of the processors; return what kind is not known, if any."""
+        unknown = ""
         for processor in processors:
             batch = reading.batch_of(processor, self._ledger)
             if batch is not None:
-                self._batches.append(batch)
+                batches.append(batch)
             elif hasattr(processor, self._children):
-                self._look_at(getattr(processor, self._children))
+                unknown = self._look_at(getattr(processor, self._children), batches) or unknown
             elif not reading.is_unbuffered(processor):
-                self._unknown = type(processor).__name__
+                unknown = type(processor).__name__
+        return unknown
 
 
 @final
@@ -218,6 +238,7 @@ class MetricsSink:
 
     def __init__(self, provider: Any) -> None:
         self._provider = provider
+        self._looking = threading.RLock()
         self._ledger = Ledger()
         self._consumer: Any = getattr(provider, "_measurement_consumer", None)
         # What was recorded before we watched is unknown; nothing, if there is no meter yet.
@@ -273,6 +294,8 @@ class MetricsSink:
 
         The SDK renews its other locks, but not these, and waits for them without end.
         """
+        self._looking = threading.RLock()
+        self._ledger.forget()
         self._inspect()
         for owner, name in [(self._consumer, "_lock")] + [
             (reader, "_export_lock") for reader in self._readers
@@ -310,16 +333,14 @@ class MetricsSink:
         storages = getattr(self._consumer, "_reader_storages", None)
         if storages is self._seen and storages is not None:
             return
-        self._readers = []
-        self._unknown = "" if hasattr(storages, "keys") else type(self._provider).__name__
-        for reader in _keys(storages):
-            if _names(reader) & _PULL_READERS:
-                continue
-            self._readers.append(reader)
-            exporter = getattr(reader, "_exporter", None)
-            if not reading.Exports(exporter, self._ledger).watched:
-                self._unknown = type(reader if exporter is None else exporter).__name__
-        self._seen = storages
+        with self._looking:  # nobody sees half
+            readers = [each for each in _keys(storages) if not _names(each) & _PULL_READERS]
+            unknown = "" if hasattr(storages, "keys") else type(self._provider).__name__
+            for reader in readers:
+                exporter = getattr(reader, "_exporter", None)
+                if not reading.Exports(exporter, self._ledger).watched:
+                    unknown = type(reader if exporter is None else exporter).__name__
+            self._readers, self._unknown, self._seen = readers, unknown, storages
 
 
 def _keeper(

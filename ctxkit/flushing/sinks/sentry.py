@@ -21,6 +21,7 @@ import threading
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final, final
 
+from ctxkit.flushing.budget import DEFAULT_TIMEOUT
 from ctxkit.flushing.report import SinkOutcome, SinkStatus
 from ctxkit.flushing.sinks import _sentry_client as reading
 from ctxkit.flushing.sinks._watching import LONG_GAP, Ledger, keeping, tap
@@ -67,6 +68,9 @@ class SentrySink:
     """
 
     name: str = NAME
+    #: The seconds that a flush is given at least, however soon its callers leave: one that gives
+    #: up early never learns that a slow sink is well.
+    least_timeout: float = DEFAULT_TIMEOUT
 
     def __init__(self, client: Any, transport: Any, before: SentrySink | None = None) -> None:
         self.client = client
@@ -180,6 +184,7 @@ class SentrySink:
         Without this the child sends them again, and if one was being sent when the process
         forked, waits for it for ever. https://github.com/getsentry/sentry-python/issues/6164
         """
+        self._ledger.forget()
         self._marker = None
         self._before = None
         self._components_lock = threading.Lock()

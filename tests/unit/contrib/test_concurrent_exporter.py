@@ -14,6 +14,7 @@ pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
 import opentelemetry._logs._internal
 import opentelemetry.context
 import opentelemetry.trace
+from helpers.land import wait_until
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler
@@ -218,6 +219,31 @@ def test_results_are_told_to_who_overrides_the_hook(gated: type[Gated]) -> None:
 
     [made] = gated.made
     assert heard == [(made, OK), (made, error)]
+    exporter.shutdown()
+
+
+def test_batch_for_which_no_exporter_can_be_made_is_told_as_lost(gated: type[Gated]) -> None:
+    heard: list[object] = []
+
+    class Hearing(ConcurrentExporter):
+        def on_exported(self, exporter: Any, result: object) -> None:
+            heard.append((exporter, result))
+
+    error = OSError("no more files")
+
+    def make() -> Gated:
+        if gated.made:
+            raise error
+        return gated()
+
+    exporter = Hearing(make)
+    exporter.export([1])
+    await_entered(gated)
+    exporter.export([2])
+    wait_until(lambda: heard == [(exporter, error)])
+    gated.opened.release()
+
+    assert not exporter.force_flush(10_000)
     exporter.shutdown()
 
 

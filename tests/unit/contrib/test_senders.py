@@ -208,6 +208,33 @@ def test_work_that_raises_is_told_and_ends_nothing() -> None:
     crew.kill()
 
 
+def test_work_that_ends_its_thread_leaves_the_rest_to_another(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    done: list[int] = []
+    threads: list[threading.Thread] = []
+
+    def work(loads: list[int]) -> None:
+        threads.append(threading.current_thread())
+        gate([])
+        if not done:
+            done.extend(loads)
+            raise SystemExit
+        done.extend(loads)
+
+    crew = senders(work, senders=1)
+    crew.put(1)
+    gate.await_entered()
+    crew.put(2)
+    gate.open(2)
+
+    assert crew.wait(crew.mark(), 10)
+    assert done == [1, 2]
+    threads[0].join(10)
+    crew.kill()
+
+
 def test_kill_lets_go_what_waits_and_ends_the_threads(gate: Gate) -> None:
     before = set(threading.enumerate())
     crew = senders(gate, senders=1)

@@ -39,17 +39,27 @@ def test_breaker_after_a_quick_failure_allows_the_whole_budget_again(breaker: Br
 
 
 def test_breaker_after_a_slow_failure_allows_a_short_wait(breaker: Breaker) -> None:
-    assert not breaker.fail(slowly=True)
+    assert not breaker.fail(BUDGET)
     assert breaker.state is BreakerState.CLOSED
     assert breaker.allowance(BUDGET) == PROBE_WAIT
     assert breaker.allowance(0.01) == 0.01
 
 
-@pytest.mark.parametrize("slowly", [True, False])
-def test_breaker_after_two_failures_rests(breaker: Breaker, clock: Clock, *, slowly: bool) -> None:
-    breaker.fail(slowly=slowly)
-    assert breaker.fail(slowly=slowly)
-    assert not breaker.fail(slowly=slowly), "told once that it opened"
+def test_breaker_takes_off_the_next_budget_what_failures_have_cost(breaker: Breaker) -> None:
+    breaker.fail(0.5)
+    assert breaker.allowance(BUDGET) == BUDGET - 0.5
+    assert breaker.allowance(0.05) == 0.05
+    breaker.lose(1.0)
+    assert breaker.allowance(BUDGET) == BUDGET - 1.5
+    breaker.lose(BUDGET)
+    assert breaker.allowance(BUDGET) == PROBE_WAIT
+
+
+@pytest.mark.parametrize("lost", [BUDGET, 0.0])
+def test_breaker_after_two_failures_rests(breaker: Breaker, clock: Clock, lost: float) -> None:
+    breaker.fail(lost)
+    assert breaker.fail(lost)
+    assert not breaker.fail(lost), "told once that it opened"
 
     assert breaker.state is BreakerState.OPEN
     assert breaker.remaining() == REST
@@ -76,7 +86,7 @@ def test_breaker_whose_probe_fails_rests_again(breaker: Breaker, clock: Clock) -
     breaker.allowance(BUDGET)
     clock.now += 1
 
-    assert not breaker.fail(slowly=True)
+    assert not breaker.fail(BUDGET)
 
     assert breaker.remaining() == REST
 
@@ -95,10 +105,10 @@ def test_breaker_whose_probe_is_never_heard_of_allows_another(
 
 def test_breaker_closes_at_any_success(breaker: Breaker) -> None:
     assert not breaker.succeed()
-    breaker.fail(slowly=True)
+    breaker.fail(BUDGET)
     assert not breaker.succeed()
     assert breaker.allowance(BUDGET) == BUDGET
-    breaker.fail(slowly=True)
+    breaker.fail(BUDGET)
     breaker.fail()
 
     assert breaker.succeed()

@@ -17,7 +17,7 @@ from helpers.land_sentry import sentry_set_up  # noqa: E402 - needs the SDK
 from sentry_sdk.transport import Transport  # noqa: E402 - needs the SDK
 
 from ctxkit.contrib.sentry import ConcurrentTransport  # noqa: E402
-from ctxkit.flushing import aflush, flush, prepare  # noqa: E402
+from ctxkit.flushing import aflush, engine, flush, prepare  # noqa: E402
 from ctxkit.flushing.sinks import _sentry_client, discover  # noqa: E402
 from ctxkit.testing import TelemetrySink  # noqa: E402
 
@@ -487,3 +487,29 @@ def test_flush_waits_for_what_another_has_taken_out_of_the_buffers(
         second.join()
 
     assert landed == [1, 1]
+
+
+@pytest.mark.parametrize("transport", [None, ConcurrentTransport])
+def test_callers_in_a_hurry_do_not_open_the_breaker_of_a_slow_backend(
+    backend: TelemetrySink, transport: Any
+) -> None:
+    backend.latency = 0.25
+    with sentry_set_up(backend.dsn, transport=transport):
+        for _ in range(2):
+            sentry_sdk.capture_message("slow")
+            assert sentry_result(0.01).status == "timeout"
+            [lane] = engine._ENGINE.lanes()
+            wait_until(lambda lane=lane: not lane.running)
+
+            assert lane.breaker.failures == 0
+
+
+def test_forked_child_is_not_told_what_its_parent_lost(backend: TelemetrySink) -> None:
+    with sentry_set_up(backend.dsn):
+        [sink] = discover()
+        sink._ledger.lose("network")  # type: ignore[attr-defined]
+        assert sink.pending() == 1
+
+        sink.after_fork()  # type: ignore[attr-defined]
+
+        assert sink.pending() == 0
