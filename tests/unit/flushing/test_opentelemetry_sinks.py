@@ -166,6 +166,38 @@ def test_provider_found_by_two_threads_at_once_is_watched_by_the_sink_that_stays
 
 
 @gives_up
+def test_processors_looked_at_by_two_threads_at_once_are_counted_once(
+    tracers: TracerProvider,
+) -> None:
+    looked, go_on = threading.Event(), threading.Event()
+
+    class Slow(tuple[Any, ...]):
+        __slots__ = ()
+
+        def __iter__(self) -> Iterator[Any]:
+            if not looked.is_set():
+                looked.set()
+                go_on.wait(10)
+            return super().__iter__()
+
+    tracers.add_span_processor(BatchSpanProcessor(InMemorySpanExporter()))
+    end_a_span(tracers)
+    multi: Any = tracers._active_span_processor
+    multi._span_processors = Slow(multi._span_processors)
+    [sink] = discover()
+    threads = [threading.Thread(target=sink.pending) for _ in range(2)]
+    threads[0].start()
+    assert looked.wait(10)
+    threads[1].start()
+    threads[1].join(0.1)  # it waits for the first to be done, or overtakes it
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+
+    assert sink.pending() == 1
+    assert flush(10).ok
+
+
 def test_flush_after_failed_metrics_sends_them_again(otel: OTel, backend: TelemetrySink) -> None:
     backend.behaviour = "fail"
     otel.counter.add(1)
