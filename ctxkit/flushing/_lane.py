@@ -162,6 +162,9 @@ class Lane:
             due.pushed = due.pushed and pushed
             if latch is not None:
                 due.latches.append(latch)
+            if refusal is not None and due.pushed:
+                # Nothing is lost, and who recorded something must not do it in this thread.
+                self._queued = refusal = None
         if refusal is not None:
             self._do_without_thread(due, refusal)
         return due

@@ -164,6 +164,26 @@ def test_push_of_a_sink_that_failed_begins_nothing(clock: Clock) -> None:
     assert len(sink.timeouts) == 1
 
 
+@pytest.mark.parametrize("why", ["new thread", "new thread at interpreter shutdown"])
+def test_push_without_room_for_a_thread_leaves_it_to_the_flush(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError(f"can't start {why}")
+
+    sink = FakeSink()
+    sink.concurrency = 3  # type: ignore[attr-defined]
+    add_sink(sink)
+    heard: list[FlushReport] = []
+    on_report(heard.append)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        nudge_twice(clock)
+
+    assert (sink.timeouts, heard) == ([], [])
+    assert flush(10).ok
+
+
 def test_push_that_lands_is_told_to_nobody(clock: Clock, sink: GatedSink) -> None:
     heard: list[FlushReport] = []
     on_report(heard.append)
