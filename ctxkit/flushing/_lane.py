@@ -334,7 +334,9 @@ class Lane:
         seconds = due.finished - due.begun
         lost = max(0.0, min(seconds, due.allowance) - due.waited)
         if own.status is SinkStatus.ERROR:
-            return self.breaker.fail(lost), False
+            # Told already by a caller in a hurry: it is one failure, not two.
+            counted = due.blamed and due.waited < PROBE_WAIT
+            return not counted and self.breaker.fail(lost), False
         if own.status is SinkStatus.TIMEOUT:
             return not due.blamed and self.breaker.fail(lost), False
         self._typical += (seconds - self._typical) * _WEIGHT_OF_THE_LAST

@@ -150,7 +150,7 @@ def test_late_pass_that_ends_well_closes_the_breaker_at_once(hanging: GatedSink)
 def test_late_pass_that_fails_opens_the_breaker(hanging: GatedSink) -> None:
     passes_gate = hanging.work
     hanging.work = lambda: passes_gate() and False
-    flush(0.01)
+    flush(0.15)
     [lane] = engine._ENGINE.lanes()
     [late] = lane.running
     over = threading.Semaphore(0)

@@ -239,12 +239,17 @@ def test_counters_of_a_sink_that_stays_outlive_those_that_come_and_go() -> None:
     assert len(told) == 100
 
 
-def test_breaker_opens_for_a_sink_that_fails_whatever_its_callers_have() -> None:
-    add_sink(FakeSink(work=lambda: time.sleep(0.15) or False))
+def test_pass_that_fails_after_a_caller_in_a_hurry_has_left_is_one_failure() -> None:
+    sink = GatedSink()
+    pass_gate = sink.work
+    sink.work = lambda: pass_gate() and False
+    add_sink(sink)
     lane = only_lane()
     for passes in (1, 2):
-        flush(0.01)
-        wait_until(lambda passes=passes: lane.tally.passes == passes)
+        assert flush(0.01).results[0].status == "timeout"
+        assert lane.breaker.failures == passes
+        sink.gate.release()
+        wait_until(lambda passes=passes: lane.tally.passes == passes and not lane.running)
 
     wait_until(lambda: lane.breaker.state is BreakerState.OPEN)
 
