@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 _MODULE: Final = "awslambdaric.lambda_runtime_client"
 _CALLS: Final = ("next", "post_invocation_result", "post_error")
+# What waits for an event in the thread that runs the handler: of these, in this method.
+_CLIENTS: Final = ("LambdaRuntimeClient", "LambdaMultiConcurrentRuntimeClient")
+_WAIT: Final = "wait_next_invocation"
 
 
 class Attendant(Protocol):
@@ -97,6 +100,33 @@ def take_out() -> None:
     ours = getattr(module, "runtime_client", None)
     if module is not None and isinstance(ours, Runtime):
         vars(module)["runtime_client"] = ours.real
+
+
+def at_first_wait(call: Callable[[], object]) -> None:
+    """Have ``call`` called when the initialisation is over, before the first event is asked for.
+
+    In the thread that runs the handler: from Python 3.12 on awslambdaric asks in another one.
+    """
+    for name in _CLIENTS:
+        client = getattr(sys.modules.get(_MODULE), name, None)
+        if callable(getattr(client, _WAIT, None)):
+            _call_first(client, call)
+
+
+def _call_first(client: Any, call: Callable[[], object]) -> None:
+    own: Any = client.__dict__
+    inherited, wait = _WAIT not in own, getattr(client, _WAIT)
+
+    def waiting(*args: Any, **kwargs: Any) -> Any:
+        if own.get(_WAIT) is waiting:  # nobody has wrapped it since
+            if inherited:
+                delattr(client, _WAIT)
+            else:
+                setattr(client, _WAIT, wait)
+        _tell(call)
+        return wait(*args, **kwargs)
+
+    setattr(client, _WAIT, waiting)
 
 
 def _tell(what: Callable[..., object], *args: object) -> None:

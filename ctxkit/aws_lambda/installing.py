@@ -11,7 +11,7 @@ from ctxkit.aws_lambda._attending import Attendance
 from ctxkit.aws_lambda.modes import LambdaMode, chosen_mode, context_trusted
 from ctxkit.boundary.hosting import HOST, Host
 from ctxkit.flushing import prepare
-from ctxkit.lifecycle import environment
+from ctxkit.lifecycle import environment, run_init
 
 if TYPE_CHECKING:
     from ctxkit.aws_lambda._extension import Extension
@@ -114,8 +114,9 @@ def _take_part() -> None:
     if environment().name == "aws-lambda-managed":
         HOST.background = True
         prepare()  # for the drain at the end: nothing is flushed before
-    if "awslambdaric" in sys.modules:
+    if "awslambdaric" in sys.modules and HOST.adapt is not _adapted:
         HOST.adapt = _adapted
+        _runtime.at_first_wait(run_init)
     if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
         from ctxkit.aws_lambda import snapstart  # noqa: PLC0415 - only with it
 

@@ -30,9 +30,10 @@ def on_init(function: Callable[[], R], /) -> Hook[[], R]:
     """Call ``function`` once in each process that serves, before its first request.
 
     For what should be ready then: a warm resource, a table that is read once. It is called
-    when the server's lifespan starts, and without a lifespan at the first request; at once
-    if that has been. A process that only forks the ones that serve does not call it, and
-    each of its children does.
+    when the server's lifespan starts, under awslambdaric at the end of the initialisation
+    (with SnapStart, of each restore), and without either at the first request; at once if
+    that has been. A process that only forks the ones that serve does not call it, and each of
+    its children does.
 
     Args:
         function: Called without arguments. First registered, first called. The first

@@ -98,6 +98,33 @@ app = ctxkit.WSGIMiddleware(page, mode="always")
 """
 
 
+INITIALISED = """
+import threading, ctxkit
+
+@ctxkit.on_init
+def prepare():
+    print("prepared in", threading.current_thread().name, ctxkit.environment().phase, flush=True)
+
+@ctxkit.flush_before_return
+def handler(event, context):
+    return threading.current_thread().name
+"""
+
+
+@pytest.mark.parametrize("runtime", ["AWS_Lambda_python3.11", "AWS_Lambda_python3.13"])
+def test_lambda_is_prepared_while_it_initialises_in_the_thread_that_serves(
+    tmp_path: Path, runtime: str
+) -> None:
+    """From 3.12 on the runtime asks for events in another thread."""
+    pytest.importorskip("awslambdaric")
+    (tmp_path / "function.py").write_text(INITIALISED)
+    variables = {"AWS_EXECUTION_ENV": runtime}
+    with LambdaHost("function.handler", cwd=tmp_path, env=variables) as host:
+        assert "prepared in MainThread init" in host.output()
+        assert [host.invoke({}).payload for _ in range(2)] == ["MainThread"] * 2
+        assert host.output().count("prepared") == 1
+
+
 def test_lambda_environment_is_cold_once_and_knows_how_long_it_was_frozen(tmp_path: Path) -> None:
     pytest.importorskip("awslambdaric")
     (tmp_path / "function.py").write_text(FUNCTION)
