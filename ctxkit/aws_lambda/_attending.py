@@ -81,8 +81,11 @@ class Attendance:
         if extension is not None:
             extension.attend()
             if answered is not None and not extension.covers(self._request_id):
-                # Its thread was ended, or has not got its event yet. The client has its answer.
+                # Its thread was ended, has not got its event yet, or got tired of waiting for
+                # the answer, which the client has now.
                 self._flush(answered, "extension")
+                if extension.rests():
+                    self._watchdog.call_off()  # or it would go off at the next thaw
         self._answered = None
 
     def arrived(self, headers: Any) -> None:

@@ -57,7 +57,8 @@ class Extension:
         self._answered: tuple[str, float | None] = ("", None)
         self._thread: threading.Thread | None = None
         self._refused = False
-        self._taken = ""  # the invocation whose flush the thread sees to
+        # The invocation whose flush the thread sees to; None when it has given one up.
+        self._taken: str | None = ""
 
     def join(self) -> None:
         """Register, and begin to wait for events.
@@ -72,6 +73,10 @@ class Extension:
     def covers(self, request_id: str) -> bool:
         """Return whether the thread is sure to flush what this invocation recorded."""
         return self._taken == request_id
+
+    def rests(self) -> bool:
+        """Return whether the thread has given up an invocation that was not answered in time."""
+        return self._taken is None
 
     def answered(self, request_id: str, timeout: float | None) -> None:
         """Learn that the client has its answer: now is the time to flush.
@@ -93,6 +98,8 @@ class Extension:
 
     def replace(self) -> None:
         """Put another thread in the place of one that is held up."""
+        if self._refused:  # Lambda does not wait for it
+            return
         with self._lock:
             self._taken = ""
             self._start()
@@ -124,22 +131,30 @@ class Extension:
             while self._current():
                 try:
                     event = self._api.next()
-                    self._taken = event.request_id
+                    if not self._take(event.request_id):
+                        return
                     pause = 0.0
                     self._serve(event)
                 except RefusedError as error:
                     self._give_up(error)
                     return
-                except OSError:
+                except Exception as error:  # noqa: BLE001 - nothing may keep it from asking again
+                    if not isinstance(error, OSError):
+                        _log("ctxkit.lambda.extension_failed", exc_info=True)
                     pause = min(_LONGEST_PAUSE, 2 * pause + 0.05)
                     time.sleep(pause)
-                except Exception:  # noqa: BLE001 - nothing may keep it from asking again
-                    _log("ctxkit.lambda.extension_failed", exc_info=True)
         finally:
             if self._current():
                 self._taken = ""
                 if not self._refused:
                     self._succeed()
+
+    def _take(self, request_id: str) -> bool:
+        """Note that this thread sees to an invocation, unless another is in its place."""
+        with self._lock:
+            if self._current():
+                self._taken = request_id
+            return self._current()
 
     def _succeed(self) -> None:
         """Start the thread that goes on in the place of this one, which ends."""
@@ -161,11 +176,16 @@ class Extension:
         deadline = Deadline(monotonic() + event.deadline - time.time())
         remaining = deadline.remaining()
         with self._changed:
-            self._changed.wait_for(
+            answered = self._changed.wait_for(
                 lambda: self._answered[0] == event.request_id, remaining - margin(remaining)
             )
             request_id, timeout = self._answered
-        if request_id == event.request_id and self._current():
+            if not answered:
+                # It may come yet: then the runtime flushes. Meanwhile the watchdog watches on.
+                if self._current():
+                    self._taken = None
+                return
+        if self._current():
             timeout = default_timeout() if timeout is None else timeout
             allowed = affordable(timeout, deadline.remaining())
             flush(allowed, reason="extension", request_id=request_id)

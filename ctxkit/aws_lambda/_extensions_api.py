@@ -17,6 +17,7 @@ _ROOT: Final = "/2020-01-01/extension"
 _NAME: Final = "ctxkit"
 _REGISTER_TIMEOUT: Final = 2.0  # seconds
 _OK: Final = 200
+_ITS_FAULT: Final = 500  # from here on: Lambda may wait for the extension all the same
 
 
 class RefusedError(Exception):
@@ -72,7 +73,7 @@ class ExtensionsApi:
 
         Raises:
             RefusedError: Lambda does not know the extension.
-            OSError: The connection broke.
+            OSError: The connection broke, or Lambda failed.
         """
         _, told = _answer(self.poll())
         deadline = float(told.get("deadlineMs") or 0) / 1000
@@ -122,6 +123,8 @@ def _answer(connection: socket.socket) -> tuple[Any, Any]:
             content = response.read()
         finally:
             response.close()
+    if response.status >= _ITS_FAULT:
+        raise OSError(f"{response.status} {content.decode(errors='replace')}")
     if response.status != _OK:
         raise RefusedError(f"{response.status} {content.decode(errors='replace')}")
     return response.headers, json.loads(content or b"{}")

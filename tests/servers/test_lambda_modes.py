@@ -122,6 +122,17 @@ def test_function_that_times_out_has_said_where_and_sent_what_was_finished() -> 
         assert all_landed(sink, 1, result)
 
 
+def test_answer_that_comes_at_the_last_moment_is_flushed_and_the_alarm_was_raised() -> None:
+    """When the extension has given it up already: half a second before the deadline."""
+    with running("handler", "extension") as (function, sink):
+        result = function.invoke({"n": 0, "sleep": 4.3}, timeout=4.65)
+        assert all_landed(sink, 0, result)
+        assert "ctxkit.lambda.deadline" in function.output()
+        time.sleep(0.5)  # until it would have been replaced, were it not frozen
+        assert all_landed(sink, 1, function.invoke({"n": 1}))
+        assert "ctxkit.lambda.extension_replaced" not in function.output()
+
+
 def test_refused_extension_leaves_the_flush_to_the_boundary_and_warns_once() -> None:
     with running("handler", "extension", setup="taken") as (function, sink):
         for n in range(2):

@@ -14,6 +14,7 @@ from helpers.land import FakeSink
 from ctxkit.aws_lambda._extension import Extension
 from ctxkit.aws_lambda._extensions_api import RefusedError
 from ctxkit.flushing import add_sink, remove_sink
+from ctxkit.testing._listener import Reply
 from ctxkit.testing._runtime_server import Invocation, RuntimeServer
 
 if TYPE_CHECKING:
@@ -111,9 +112,14 @@ def test_extension_does_not_wait_for_an_answer_beyond_the_deadline(
     host: Lambda, sink: FakeSink
 ) -> None:
     host.extension.answered("another", None)
-    host.invoke(0.3)
+    request_id = host.invoke(0.3)
     assert eventually(lambda: host.waits)
     assert sink.timeouts == []
+    # The answer may come yet. Then the runtime flushes, and until then its watchdog watches.
+    host.extension.answered(request_id, None)
+    assert not host.extension.covers(request_id)
+    assert host.extension.rests()
+    assert not host.rested.acquire(blocking=False)
 
 
 def test_sink_that_raises_does_not_end_the_thread(host: Lambda, sink: FakeSink) -> None:
@@ -181,6 +187,12 @@ def test_thread_that_was_replaced_ends_when_it_comes_back(host: Lambda, sink: Fa
     assert host.waits
 
 
+def test_thread_that_was_replaced_takes_no_event(host: Lambda) -> None:
+    """Or the runtime would rely on it, and it on its successor."""
+    assert not host.extension._take("id")  # this thread is no more its own than a former one
+    assert not host.extension.covers("id")
+
+
 def test_extension_that_is_not_known_any_more_gives_up_and_says_so(
     host: Lambda, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -192,6 +204,37 @@ def test_extension_that_is_not_known_any_more_gives_up_and_says_so(
     assert "ctxkit.lambda.extension_refused: 403" in caplog.text
     host.extension.attend()
     assert host.thread is thread
+
+
+def test_extension_that_was_refused_is_not_replaced(
+    host: Lambda, caplog: pytest.LogCaptureFixture
+) -> None:
+    thread = host.thread
+    host.server.renew()
+    host.extension._api.poll()
+    thread.join(10)
+    host.extension.replace()
+    assert host.thread is thread
+    assert not host.extension.healthy
+    assert "ctxkit.lambda.extension_replaced" not in caplog.text
+
+
+@pytest.mark.parametrize("reply", [Reply(500, b"{}", {}), Reply(200, b"<html>", {})])
+def test_answer_that_lambda_fails_to_give_is_asked_for_again(
+    host: Lambda, sink: FakeSink, monkeypatch: pytest.MonkeyPatch, reply: Reply
+) -> None:
+    """It counts on the extension, and would wait for it for the whole timeout."""
+    extensions = host.server.sandbox.extensions
+    failures = [reply]
+    real = extensions._next
+    monkeypatch.setattr(
+        extensions, "_next", lambda asking: failures.pop() if failures else real(asking)
+    )
+    for _ in range(2):
+        host.extension.answered(host.invoke(), None)
+        assert host.rested.acquire(timeout=10)
+        assert eventually(lambda: not failures and host.waits)
+    assert host.extension.healthy
 
 
 def test_registration_that_is_refused_is_an_error(host: Lambda) -> None:
