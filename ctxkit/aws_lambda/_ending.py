@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 # Of the 500 ms that Lambda gives a process with an internal extension, which it may share.
 _GRACE: Final = 0.3  # seconds
 
+_handler: Any = None
+
 
 def catch_sigterm() -> bool:
-    """Flush, and end, when Lambda ends the environment. In the main thread only.
+    """Flush, and end, when Lambda ends the environment. In the main thread only. Idempotent.
 
     A handler that is there already is called afterwards, and decides about the end.
 
@@ -30,7 +32,10 @@ def catch_sigterm() -> bool:
     """
     if threading.current_thread() is not threading.main_thread():
         return False
+    global _handler  # noqa: PLW0603 - one per process, like the signal
     earlier = signal.getsignal(signal.SIGTERM)
+    if earlier is _handler is not None:  # a second flush would take what the first has left
+        return True
     if earlier not in (signal.SIG_DFL, None) and not callable(earlier):
         return False
 
@@ -42,6 +47,7 @@ def catch_sigterm() -> bool:
             # sys.exit() would wait for the thread in which the runtime polls.
             os._exit(0)
 
+    _handler = end
     signal.signal(signal.SIGTERM, end)
     return True
 

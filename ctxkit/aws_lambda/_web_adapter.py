@@ -30,5 +30,5 @@ def remaining(carrier: Mapping[str, Any]) -> float | None:
         told = json.loads(text)
         millis = next(told[field] for field in _FIELDS if field in told)
         return max(0.0, float(millis) / 1000 - time.time())
-    except (ValueError, TypeError, StopIteration, OverflowError):
+    except (ValueError, TypeError, StopIteration, OverflowError, RecursionError):
         return None  # what cannot be read sets no limit

@@ -68,7 +68,9 @@ def install(
         uninstall()
     if problem is not None:
         uninstall()
-        _warn(wanted, problem)
+        _log(
+            'ctxkit.lambda.mode: "%s" is not possible, and is "return" instead: %s', wanted, problem
+        )
         wanted = LambdaMode.RETURN
     if wanted is LambdaMode.EXTENSION if sigterm is None else sigterm:
         _catch_sigterm()
@@ -118,8 +120,15 @@ def _take_part() -> None:
         HOST.adapt = _adapted
         _runtime.at_first_wait(run_init)
     if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
-        from ctxkit.aws_lambda import snapstart  # noqa: PLC0415 - only with it
+        _hook_snapshots()
 
+
+def _hook_snapshots() -> None:
+    try:
+        from ctxkit.aws_lambda import snapstart  # noqa: PLC0415 - only with it
+    except ImportError as error:  # under the Web Adapter, which runs no hooks either
+        _log("ctxkit.lambda.snapstart: clones of this process may be as one: %s", error)
+    else:
         snapstart.hook()
 
 
@@ -188,9 +197,7 @@ def _catch_sigterm() -> None:
     catch_sigterm()
 
 
-def _warn(wanted: LambdaMode, problem: str) -> None:
+def _log(text: str, *args: object) -> None:
     import logging  # noqa: PLC0415 - an unhappy path must not cost each cold start
 
-    logging.getLogger("ctxkit").warning(
-        'ctxkit.lambda.mode: "%s" is not possible, and is "return" instead: %s', wanted, problem
-    )
+    logging.getLogger("ctxkit").warning(text, *args)

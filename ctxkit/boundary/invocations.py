@@ -118,9 +118,7 @@ class Invocation:
             if self.frame.children is not None and may_have_survivors(self):
                 limit = Deadline.after(self.budget(reason))
                 settle(self.frame, self.telling(), self.options.leftovers, share_of(limit))
-            options = self.options
-            due = self.count_out() if self._counted else options.holds
-            if due and not nothing_pending() and not HOST.takes_over(options.timeout):
+            if self.count_out() and not nothing_pending():
                 allowed = self.budget(reason, limit)
                 report = flush(allowed, reason=reason, request_id=self.request_id or None)
         finally:
@@ -129,11 +127,12 @@ class Invocation:
 
     def count_out(self) -> bool:
         """Note that the response leaves; return whether telemetry must land before it does."""
+        options = self.options
+        due = options.holds
         if self._counted:
             self._counted = False
-            return IN_FLIGHT.leave()
-        options = self.options
-        return options.holds and not HOST.takes_over(options.timeout)
+            due = IN_FLIGHT.leave()
+        return due and not HOST.takes_over(options.timeout)
 
     def close(self) -> None:
         """Let go of what the invocation knew.

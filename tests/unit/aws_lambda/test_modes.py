@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -14,7 +15,10 @@ from helpers.land import FakeSink
 import ctxkit
 from ctxkit import aws_lambda
 from ctxkit.aws_lambda.modes import chosen_mode, context_trusted
+from ctxkit.boundary._shielded import finish_shielded
+from ctxkit.boundary.crossing import Crossing
 from ctxkit.boundary.hosting import HOST, meet_host
+from ctxkit.boundary.options import BoundaryOptions, FlushMode
 from ctxkit.exceptions import ConfigurationError
 from ctxkit.flushing import add_sink, on_report, remove_sink
 
@@ -154,6 +158,40 @@ def test_timeout_of_the_boundary_is_the_budget_of_the_exact_flush(
     assert sink.timeouts == [0.25]
 
 
+def test_timeout_of_the_boundary_counts_for_what_wrappers_record_after_it(
+    client: Any, runtime: Any, sink: FakeSink
+) -> None:
+    aws_lambda.install("exact")
+    quick = ctxkit.flush_before_return(timeout=0.25)(print)
+    runtime().next()
+    sink.waiting = 0
+    quick("hello", Context())
+    sink.waiting = 1
+    runtime().post_invocation_result("id-1", b"")
+    assert sink.timeouts == [0.25]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_idle_response_is_left_to_the_flush_of_the_invocation_too(
+    client: Any,
+    runtime: Any,
+    sink: FakeSink,
+    flushes: list[tuple[str, bool]],
+    *,
+    asynchronous: bool,
+) -> None:
+    aws_lambda.install("exact")
+    runtime().next()
+    call = Crossing({}, BoundaryOptions(FlushMode.IDLE), {}, None, None, None)
+    if asynchronous:
+        asyncio.run(finish_shielded(call, "response"))
+    else:
+        call.finish("response")
+    assert flushes == []
+    runtime().post_invocation_result("id-1", b"")
+    assert flushes == [("response", True)]
+
+
 def test_handler_that_ends_the_process_flushes_by_itself(
     client: Any, runtime: Any, sink: FakeSink, flushes: list[tuple[str, bool]]
 ) -> None:
@@ -242,6 +280,19 @@ def test_extension_is_not_registered_under_snap_start(
     monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")
     assert aws_lambda.install("extension") is LambdaMode.RETURN
     assert "uses SnapStart" in caplog.text
+
+
+def test_snap_start_without_its_hooks_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, client: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Under the Web Adapter: the application has to start all the same."""
+    monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")
+    monkeypatch.delitem(sys.modules, "ctxkit.aws_lambda.snapstart", raising=False)
+    monkeypatch.delattr(aws_lambda, "snapstart", raising=False)
+    monkeypatch.setitem(sys.modules, "snapshot_restore_py", None)
+    HOST.restart()
+    ctxkit.flush_before_return(print)
+    assert "ctxkit.lambda.snapstart" in caplog.text
 
 
 def test_managed_instance_waits_for_nothing(
@@ -366,6 +417,9 @@ def test_sigterm_handler_that_is_there_is_called_after_the_flush(
         aws_lambda.install("exact", sigterm=True)
         os.kill(os.getpid(), signal.SIGTERM)
         assert ("shutdown", True) in seen[0]
+        ours = signal.getsignal(signal.SIGTERM)
+        aws_lambda.install("exact", sigterm=True)
+        assert signal.getsignal(signal.SIGTERM) is ours  # and not twice the wait
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         aws_lambda.install("exact", sigterm=True)
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN

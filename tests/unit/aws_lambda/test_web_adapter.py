@@ -44,7 +44,8 @@ def test_header_of_the_adapter_tells_the_deadline(field: str, *, asgi: bool) -> 
 
 @pytest.mark.usefixtures("trusting")
 @pytest.mark.parametrize(
-    "text", ["", "no JSON", "7", "[]", '{"deadline": null}', '{"deadline": "soon"}', "{}"]
+    "text",
+    ["", "no JSON", "7", "[]", '{"deadline": null}', '{"deadline": "soon"}', "{}", "[" * 60_000],
 )
 def test_header_that_cannot_be_read_sets_no_limit(text: str) -> None:
     assert remaining(text) is None
