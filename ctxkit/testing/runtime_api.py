@@ -279,6 +279,8 @@ class LambdaHost:
         problem = "did not ask for an event in time"
         if failure is not None:
             problem = f"failed to initialise: {failure}"
+        elif "No module named awslambdaric" in group.output():
+            problem = "needs awslambdaric: install django-ctxkit[aws-lambda] for that interpreter"
         elif group.exit_code is not None:
             problem = f"ended with exit code {group.exit_code} before its first event"
         self._discard()

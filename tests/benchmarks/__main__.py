@@ -33,6 +33,7 @@ GROUPS = (
     "together",
     "many",
     "holding",
+    "lambda_modes",
 )
 CTXKIT_ASGI, CTXKIT_DJANGO = "ctxkit.ASGIMiddleware", "ctxkit.django.ContextMiddleware"
 BOUNDARY = "boundary, both SDKs in use, nothing pending"
@@ -72,6 +73,7 @@ PROMISES = (
     (MANY, "OpenTelemetry, ConcurrentExporter", "ratio", 1.7),
     ("Held by gunicorn-gthread", "a transaction and a server span", "ratio", 1.3),
     ("Held by uvicorn-h11", "a transaction and a server span", "ratio", 1.3),
+    ("AWS Lambda, a client's wait", "extension", "added", 5e-3),
     ("Memory", "1000000 frames", "kept", 100_000),
     ("Memory", "1000000 submits", "kept", 100_000),
     ("Memory", "1000 dropped Locals", "kept", 100_000),

@@ -16,6 +16,10 @@ from helpers.lambda_hosts import all_landed, landed, named, running
 
 INVOCATIONS = 30
 LATENCY = 0.05
+#: What the client may wait longer in extension mode. The machine of a CI is somebody else's
+#: too: one run of so many has to keep it. All have to land everything.
+PROMISED = 0.005
+TRIES = 3
 
 
 @pytest.mark.parametrize("mode", ["return", "exact"])
@@ -35,17 +39,19 @@ def test_extension_mode_lands_everything_after_the_answer_at_no_cost_for_the_cli
         running("handler", "extension", latency=LATENCY) as (function, sink),
         running("plain", env=none, freeze=False) as (reference, _),
     ):
-        ours, theirs = [], []
-        for n in range(INVOCATIONS):
-            result = function.invoke({"n": n})
-            assert all_landed(sink, n, result), f"{n}: {function.output()}"
-            assert len(landed(sink, n, result.times.complete)) < 2
-            ours.append(result.times.latency)
-            theirs.append(reference.invoke({"n": n}).times.latency)
+        for run in range(TRIES):
+            ours, theirs = [], []
+            for n in range(run * INVOCATIONS, (run + 1) * INVOCATIONS):
+                result = function.invoke({"n": n})
+                assert all_landed(sink, n, result), f"{n}: {function.output()}"
+                assert len(landed(sink, n, result.times.complete)) < 2
+                ours.append(result.times.latency)
+                theirs.append(reference.invoke({"n": n}).times.latency)
+            added = statistics.median(a - b for a, b in zip(ours, theirs, strict=True))
+            if added < PROMISED:
+                break
         assert function.extensions == ("ctxkit",)
-    added = statistics.median(a - b for a, b in zip(ours, theirs, strict=True))
-    # Promised are 5 ms; measured, about 2. The machine of a CI is somebody else's too.
-    assert added < LATENCY / 2, f"{added * 1000:.1f} ms added"
+    assert added < PROMISED, f"{added * 1000:.1f} ms added"
 
 
 def test_extension_mode_flushes_what_a_failed_handler_recorded() -> None:

@@ -101,6 +101,17 @@ def test_function_that_ends_its_process_is_an_error_and_gets_a_new_process(folde
         assert function.invoke({}).payload["pid"] not in (None, first)
 
 
+def test_interpreter_without_the_runtime_is_an_error_that_says_what_to_do(folder: Path) -> None:
+    python = folder / "python"
+    python.write_text("#!/bin/sh\necho python: No module named awslambdaric\nexit 1\n")
+    python.chmod(0o700)
+    with (
+        pytest.raises(HostError, match=r"install django-ctxkit\[aws-lambda\]"),
+        LambdaHost("function.handler", cwd=folder, python=str(python)),
+    ):
+        pass
+
+
 def test_function_that_exceeds_its_timeout_is_killed(folder: Path) -> None:
     with LambdaHost("function.handler", cwd=folder) as function:
         pid = function.pid
