@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ctxkit.aws_lambda._extension import Extension
 
 _ADDRESS: Final = "AWS_LAMBDA_RUNTIME_API"
+_chosen = False  # whether a mode was, by an argument or by the variable
 _attendance: Attendance | None = None
 _extension: Extension | None = None
 
@@ -27,8 +28,9 @@ def install(
     """Choose when the flush of an invocation happens, for this whole process.
 
     Not needed where ``CTXKIT_LAMBDA_MODE`` says it: the first decorator or middleware calls
-    it then. Call it at the top of the handler's module; calling it again chooses anew.
-    Outside of AWS Lambda it does nothing.
+    it then, or the end of the initialisation if the variable was set after that. Call it at
+    the top of the handler's module; calling it again chooses anew. Outside of AWS Lambda it
+    does nothing.
 
     Args:
         mode: A :class:`LambdaMode` or its value; None reads ``CTXKIT_LAMBDA_MODE``, and
@@ -53,8 +55,9 @@ def install(
         Replaces awslambdaric's ``runtime_client`` in this process, unless the mode is
         "return" and there is no watchdog. To be called in the main thread, for ``sigterm``.
     """
+    global _chosen  # noqa: PLW0603 - one per process, like the runtime
     wanted = chosen_mode(mode)
-    HOST.met = True
+    HOST.met = _chosen = True
     _take_part()
     if not os.environ.get(_ADDRESS) or environment().name == "aws-lambda-managed":
         if sigterm and os.environ.get(_ADDRESS):
@@ -118,9 +121,17 @@ def _take_part() -> None:
         prepare()  # for the drain at the end: nothing is flushed before
     if "awslambdaric" in sys.modules and HOST.adapt is not _adapted:
         HOST.adapt = _adapted
-        _runtime.at_first_wait(run_init)
+        _runtime.at_first_wait(_initialised)
     if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
         _hook_snapshots()
+
+
+def _initialised() -> None:
+    """End the initialisation: all modules are imported, and no event was asked for."""
+    mode = chosen_mode(None)
+    if not _chosen and mode is not LambdaMode.RETURN:
+        install(mode)  # the variable was set after the first boundary was made
+    run_init()
 
 
 def _hook_snapshots() -> None:

@@ -14,6 +14,7 @@ from helpers.land import FakeSink
 
 import ctxkit
 from ctxkit import aws_lambda
+from ctxkit.aws_lambda import installing
 from ctxkit.aws_lambda.modes import chosen_mode, context_trusted
 from ctxkit.boundary._shielded import finish_shielded
 from ctxkit.boundary.crossing import Crossing
@@ -102,6 +103,31 @@ def test_variable_is_heeded_by_the_first_boundary(
     HOST.restart()
     ctxkit.flush_before_return(print)
     assert runtime() is not client
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_variable_that_is_set_later_is_heeded_at_the_end_of_the_initialisation(
+    monkeypatch: pytest.MonkeyPatch, client: Any, runtime: Any, *, chosen: bool
+) -> None:
+    """Unless a mode was chosen: by a module that reads a file of variables, say."""
+
+    class LambdaRuntimeClient:
+        def wait_next_invocation(self) -> Any:
+            return runtime().next()
+
+    module: Any = sys.modules["awslambdaric.lambda_runtime_client"]
+    module.LambdaRuntimeClient = LambdaRuntimeClient
+    wait = LambdaRuntimeClient.wait_next_invocation
+    monkeypatch.setattr(installing, "_chosen", False)
+    HOST.restart()
+    ctxkit.flush_before_return(print)
+    if chosen:
+        aws_lambda.install("return")
+    monkeypatch.setenv("CTXKIT_LAMBDA_MODE", "exact")
+    assert runtime() is client
+    LambdaRuntimeClient().wait_next_invocation()
+    assert (runtime() is client) is chosen
+    assert LambdaRuntimeClient.wait_next_invocation is wait
 
 
 def test_process_that_is_not_on_lambda_is_left_alone(
