@@ -19,6 +19,7 @@ import threading
 import time
 from contextlib import suppress
 from contextvars import Context
+from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, Final, final
 
@@ -53,8 +54,9 @@ class Extension:
         self._api = ExtensionsApi(address)
         self._rested = rested
         self._lock = threading.Lock()
-        self._changed = threading.Condition()
         self._answered: tuple[str, float | None] = ("", None)
+        # Not a Condition: a thread that is ended from outside may keep the lock of one.
+        self._wakes: SimpleQueue[None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._refused = False
         # The invocation whose flush the thread sees to; None when it has given one up.
@@ -85,9 +87,8 @@ class Extension:
             request_id: Of the invocation.
             timeout: The longest that its flush may take, in seconds; None for the default.
         """
-        with self._changed:
-            self._answered = (request_id, timeout)
-            self._changed.notify_all()
+        self._answered = (request_id, timeout)
+        self._wakes.put(None)
 
     def attend(self) -> None:
         """See to it that somebody asks for events."""
@@ -175,22 +176,29 @@ class Extension:
             return
         deadline = Deadline(monotonic() + event.deadline - time.time())
         remaining = deadline.remaining()
-        with self._changed:
-            answered = self._changed.wait_for(
-                lambda: self._answered[0] == event.request_id, remaining - margin(remaining)
-            )
-            request_id, timeout = self._answered
-            if not answered:
-                # It may come yet: then the runtime flushes. Meanwhile the watchdog watches on.
-                if self._current():
-                    self._taken = None
-                return
+        if not self._wait_for_answer(event.request_id, remaining - margin(remaining)):
+            return
         if self._current():
+            timeout = self._answered[1]
             timeout = default_timeout() if timeout is None else timeout
             allowed = affordable(timeout, deadline.remaining())
-            flush(allowed, reason="extension", request_id=request_id)
+            flush(allowed, reason="extension", request_id=event.request_id)
         if self._current():
             self._rested()
+
+    def _wait_for_answer(self, request_id: str, seconds: float) -> bool:
+        """Wait until the client has its answer; return False if it takes too long."""
+        deadline = Deadline.after(seconds)
+        while self._answered[0] != request_id:
+            try:
+                self._wakes.get(timeout=max(0.0, deadline.remaining()))
+            except Empty:
+                # It may come yet: then the runtime flushes. Meanwhile the watchdog watches on.
+                # In this order: who answers now looks for the first after it did the second.
+                if self._current():
+                    self._taken = None
+                return self._answered[0] == request_id
+        return True
 
 
 def _log(event: str, *args: object, exc_info: bool = False) -> None:

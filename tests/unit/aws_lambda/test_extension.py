@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from helpers.demo import eventually
 from helpers.land import FakeSink
 
+from ctxkit.aws_lambda import _extensions_api
 from ctxkit.aws_lambda._extension import Extension
 from ctxkit.aws_lambda._extensions_api import RefusedError
 from ctxkit.flushing import add_sink, remove_sink
@@ -55,11 +55,15 @@ class Lambda:
         return thread
 
     def kill(self) -> threading.Thread:
-        """End the thread at its next step."""
-        thread = self.thread
-        ident = ctypes.c_ulong(thread.ident or 0)
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(SystemExit))
-        return thread
+        """End the thread, which waits for an event, when it has got that."""
+        event = _extensions_api.Event
+
+        def die(*_: object) -> NoReturn:
+            _extensions_api.Event = event  # type: ignore[misc]
+            raise SystemExit
+
+        _extensions_api.Event = die  # type: ignore[misc,assignment]
+        return self.thread
 
 
 @pytest.fixture

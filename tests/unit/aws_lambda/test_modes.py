@@ -340,6 +340,7 @@ def test_leftovers_are_named_unless_the_process_goes_on(
     monkeypatch: pytest.MonkeyPatch,
     client: Any,
     caplog: pytest.LogCaptureFixture,
+    *,
     managed: bool,
 ) -> None:
     if managed:
@@ -362,6 +363,7 @@ def test_log_line_of_the_environment_says_whether_answers_are_held(
     monkeypatch: pytest.MonkeyPatch,
     client: Any,
     caplog: pytest.LogCaptureFixture,
+    *,
     managed: bool,
 ) -> None:
     if managed:
