@@ -14,6 +14,7 @@ from ctxkit.flushing._pass import Pass, outcome_of
 from ctxkit.flushing.breaker import PROBE_WAIT, Breaker
 from ctxkit.flushing.budget import DEFAULT_TIMEOUT
 from ctxkit.flushing.report import SinkOutcome, SinkResult, SinkStatus
+from ctxkit.flushing.sinks._watching import STIR
 from ctxkit.flushing.sinks.opentelemetry import suppress_instrumentation
 from ctxkit.flushing.spooling.switch import sink_keeper
 
@@ -298,6 +299,7 @@ class Lane:
             self._queued = None
             self.running += (due,)
             self.stirred = True
+            STIR.mark = object()
             due.begun = monotonic()
         self._finish(due, self._carry_out(due))
 

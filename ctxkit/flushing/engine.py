@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final, final
 
 from ctxkit.context import NO_FRAME
 from ctxkit.context._current import CURRENT
-from ctxkit.exceptions import ConfigurationError
 from ctxkit.flushing import _nudging
 from ctxkit.flushing._alerts import warn_of
 from ctxkit.flushing._call import Call
@@ -18,8 +17,11 @@ from ctxkit.flushing._counters import Tally
 from ctxkit.flushing._lane import Lane
 from ctxkit.flushing._latch import Latch
 from ctxkit.flushing.budget import default_timeout
+from ctxkit.flushing.protocol import check
 from ctxkit.flushing.report import FlushReport
-from ctxkit.flushing.sinks import FOUND_NAMES, discover, evidence
+from ctxkit.flushing.sinks import FOUND_NAMES, discover, tells
+from ctxkit.flushing.sinks._evidence import Evidence
+from ctxkit.flushing.sinks._watching import STIR
 from ctxkit.flushing.spooling import switch
 from ctxkit.lifecycle import at_shutdown
 
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from ctxkit.flushing._counters import SinkCounters
     from ctxkit.flushing.protocol import Sink
     from ctxkit.flushing.report import SinkResult
-    from ctxkit.flushing.sinks import Evidence
 
 _LAST: Final = "shutdown"  # the reason of a flush after which there will be none
 
@@ -67,7 +68,7 @@ class Engine:
         self._lanes: tuple[Lane, ...] = ()
         self._tallies: dict[str, Tally] = {}
         self._armed = False
-        self._evidence: Evidence | None = None
+        self.evidence: Evidence | None = None
         self.empties: tuple[SinkResult, ...] = ()
 
     def lanes(self) -> tuple[Lane, ...]:
@@ -75,26 +76,41 @@ class Engine:
         # One thread at a time: two that find the same provider would each make a sink for it,
         # and the one that stays need not be the one that watches.
         with self._lock:
-            if self._evidence is not None and self._evidence.holds():
+            if self.evidence is not None and self.evidence.holds():
                 return self._lanes
-            known = evidence()
+            known = Evidence()
             sinks = discover() + self._added
             if sinks != self._sinks or not self._armed:
                 self._line_up(sinks)
             # Last: who asks idle() meanwhile takes no lock, and must not trust the old lanes.
-            self._evidence = known
+            self.evidence = known
             return self._lanes
 
     def idle(self) -> bool:
         """Whether no sink has anything pending; quick, for the end of every request."""
-        known = self._evidence
+        known = self.evidence
         try:
-            lanes = self._lanes if known is not None and known.holds() else self.lanes()
-            for lane in lanes:
+            if known is None:
+                return self._look_around()
+            calm, others = known.calmed
+            if not calm():
+                return self._look_around()
+            for lane in others:
                 if lane.stirred or lane.ask() != 0:
                     return False
         except Exception:  # noqa: BLE001 - which sink that was is found out by asking again
             return False
+        return True
+
+    def _look_around(self) -> bool:
+        """Ask every sink, and note who need not be asked again until something stirs."""
+        mark, lanes, known = STIR.mark, self.lanes(), self.evidence
+        for lane in lanes:
+            if lane.stirred or lane.ask() != 0:
+                return False
+        if known is not None:
+            others = tuple(lane for lane in lanes if not tells(lane.sink))
+            known.calmed = known.calm_since(mark), others
         return True
 
     def check_process(self) -> None:
@@ -161,15 +177,15 @@ class Engine:
         """Flush ``sink`` too from now on."""
         with self._lock:
             taken = {other.name for other in self._added}.union(FOUND_NAMES)
-            _check(sink, taken)
+            check(sink, taken)
             self._added += (sink,)
-            self._evidence = None
+            self.evidence = None
 
     def remove(self, sink: Sink) -> None:
         """Flush ``sink`` no more."""
         with self._lock:
             self._added = tuple(other for other in self._added if other is not sink)
-            self._evidence = None
+            self.evidence = None
 
     def before_fork(self) -> None:
         """Wait a moment for running passes to end."""
@@ -290,7 +306,13 @@ def nothing_pending() -> bool:
 
     For boundaries: the quickest end of a request.
     """
-    return not _ENGINE.listeners and _ENGINE.idle()
+    if _ENGINE.listeners:
+        return False
+    known = _ENGINE.evidence
+    # What idle() asks first, spelled out.
+    if known is not None and not known.calmed[1] and known.calmed[0]():
+        return True
+    return _ENGINE.idle()
 
 
 def _nothing(started: float, timeout: float, reason: str, request_id: str | None) -> FlushReport:
@@ -413,25 +435,6 @@ def on_report(listener: Callable[[FlushReport], object]) -> Callable[[], None]:
         _ENGINE.listeners = tuple(other for other in _ENGINE.listeners if other is not call)
 
     return remove
-
-
-def _check(sink: Sink, taken: set[str]) -> None:
-    name = getattr(sink, "name", None)
-    if not isinstance(name, str) or not name:
-        raise ConfigurationError(
-            "add_sink()", f"got a sink whose name is {name!r}", "Give it a name, a string."
-        )
-    if name in taken:
-        raise ConfigurationError(
-            "add_sink()", f"got a second sink named {name!r}", "Give each sink its own name."
-        )
-    for method in ("pending", "flush"):
-        if not callable(getattr(sink, method, None)):
-            raise ConfigurationError(
-                "add_sink()",
-                f"got {sink!r}, which has no method {method}()",
-                "See ctxkit.Sink for what a sink has to offer.",
-            )
 
 
 def _tell(listener: Callable[[FlushReport], object], report: FlushReport) -> None:

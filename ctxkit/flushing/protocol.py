@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from ctxkit.exceptions import ConfigurationError
+
 if TYPE_CHECKING:
     from ctxkit.flushing.report import SinkOutcome
 
@@ -60,3 +62,27 @@ class Sink(Protocol):
             the report.
         """
         ...
+
+
+def check(sink: Sink, taken: set[str]) -> None:
+    """See whether ``sink`` can be added to those whose names are ``taken``.
+
+    Raises:
+        ConfigurationError: It cannot.
+    """
+    name = getattr(sink, "name", None)
+    if not isinstance(name, str) or not name:
+        raise ConfigurationError(
+            "add_sink()", f"got a sink whose name is {name!r}", "Give it a name, a string."
+        )
+    if name in taken:
+        raise ConfigurationError(
+            "add_sink()", f"got a second sink named {name!r}", "Give each sink its own name."
+        )
+    for method in ("pending", "flush"):
+        if not callable(getattr(sink, method, None)):
+            raise ConfigurationError(
+                "add_sink()",
+                f"got {sink!r}, which has no method {method}()",
+                "See ctxkit.Sink for what a sink has to offer.",
+            )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from ctxkit.flushing.sinks import opentelemetry, sentry
 
@@ -31,38 +30,9 @@ def discover() -> tuple[Sink, ...]:
     return tuple(found)
 
 
-class Evidence(NamedTuple):
-    """Tell what :func:`discover` went by; as long as it holds, that finds the same.
+def tells(sink: Any) -> bool:
+    """Return whether ``STIR`` is told when anything becomes pending in a sink.
 
-    Attributes:
-        found: Objects, names of their attributes, and what these were.
-        absent: The modules that were not loaded.
+    Of sinks that were added nobody knows, and none of them has one of these names.
     """
-
-    found: tuple[tuple[object, str, object], ...]
-    absent: tuple[str, ...]
-
-    def holds(self) -> bool:
-        """Whether nothing has changed; quick, for the end of every request."""
-        for owner, name, value in self.found:
-            if getattr(owner, name, None) is not value:
-                return False
-        return not self.absent or sys.modules.keys().isdisjoint(self.absent)
-
-
-def evidence() -> Evidence:
-    """Return what :func:`discover` goes by at this moment. Ask before it, not after."""
-    found: list[tuple[object, str, object]] = []
-    absent: list[str] = []
-    for module_name, *path in (*opentelemetry.PATHS, sentry.PATH):
-        owner: object = sys.modules.get(module_name)
-        if owner is None:
-            absent.append(module_name)
-            continue
-        for name in path:
-            value = getattr(owner, name, None)
-            found.append((owner, name, value))
-            if value is None:
-                break
-            owner = value
-    return Evidence(tuple(found), tuple(absent))
+    return sink.name in FOUND_NAMES and sink.tells is True

@@ -6,7 +6,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, final
 
 from ctxkit.flushing._nudging import nudge
-from ctxkit.flushing.sinks._watching import keeping, tap
+from ctxkit.flushing.sinks._watching import STIR, keeping, tap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -127,14 +127,19 @@ class Batch:
     """A batching processor of the SDK: its queue, and whether it exports right now.
 
     Everything is looked up each time, since the SDK replaces it in a forked child.
+
+    Attributes:
+        exports: Those of its exporter.
+        tells: Whether nothing comes in without :data:`STIR` being told.
     """
 
-    __slots__ = ("_holder", "_queue", "exports")
+    __slots__ = ("_holder", "_queue", "exports", "tells")
 
     def __init__(self, holder: Any, queue: str, exports: Exports) -> None:
         self._holder = holder
         self._queue = queue
         self.exports = exports
+        self.tells = False
 
     @property
     def concurrency(self) -> int:
@@ -180,13 +185,15 @@ class Batch:
                 # Not so if the processor did not want it: not sampled, shut down.
                 if full and queue and queue[0] is record:
                     ledger.lose("queue overflow")
+                STIR.mark = object()  # afterwards: who looked just before has not seen it
                 if nudging:
                     nudge()
 
             return emit
 
         if hasattr(getattr(self._holder, self._queue), "maxlen"):
-            any(tap(self._holder, name, around) for name in _ENTRANCES)
+            entrance = next((name for name in _ENTRANCES if tap(self._holder, name, around)), "")
+            self.tells = entrance == "emit" and hasattr(self._holder, "_export_lock")
 
 
 def batch_of(processor: Any, ledger: Ledger) -> Batch | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ctxkit.flushing._nudging import nudge
-from ctxkit.flushing.sinks._watching import tap
+from ctxkit.flushing.sinks._watching import stirring, tap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,6 +84,16 @@ def buffers_of(client: Any) -> tuple[tuple[Any, str], ...] | None:
             return None
         buffers += [(component, name) for name in names]
     return tuple(buffers)
+
+
+def watch_entrances(client: Any, worker: Any) -> bool:
+    """Have told when anything comes in; return whether nothing can come in unnoticed."""
+    batchers = [getattr(client, name, None) for name in _BATCHERS]
+    sessions = getattr(client, "session_flusher", None)
+    entrances = [(worker, "submit"), *((batcher, "add") for batcher in batchers)]
+    entrances += [(sessions, "add_session"), (sessions, "add_aggregate_session")]
+    told = [owner is None or tap(owner, name, stirring) for owner, name in entrances]
+    return all(told) and all(other in batchers for other in getattr(client, "_batchers", ()))
 
 
 def flush_components(client: Any) -> None:

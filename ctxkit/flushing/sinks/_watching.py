@@ -45,6 +45,35 @@ def tap(owner: Any, name: str, around: Callable[[Callable[..., Any]], Callable[.
     return True
 
 
+class Stir:
+    """Tell whoever looked and found nothing pending that there may be something now.
+
+    Attributes:
+        mark: Another object each time that something was recorded, lost or begun.
+    """
+
+    __slots__ = ("mark",)
+
+    def __init__(self) -> None:
+        self.mark = object()
+
+
+#: One for all, so that it is told whichever sink's wrapper lies over a method.
+STIR: Final = Stir()
+
+
+def stirring(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Be laid over a method by which something comes in; see :func:`tap`."""
+
+    def stirred(*args: Any, **named: Any) -> Any:
+        try:
+            return method(*args, **named)
+        finally:
+            STIR.mark = object()  # afterwards: who looked just before has not seen it
+
+    return stirred
+
+
 class Ledger:
     """Keep the reasons why something was lost, until everybody concerned was told.
 
@@ -110,6 +139,7 @@ class Ledger:
     def _note(self, what: str, reason: str) -> None:
         self._recent.append((next(self._numbers), (what, reason)))
         self.losses.append((what, reason))
+        STIR.mark = object()
 
 
 def keeping(

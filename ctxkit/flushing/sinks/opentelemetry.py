@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from ctxkit.flushing.budget import DEFAULT_TIMEOUT
 from ctxkit.flushing.report import SinkOutcome, SinkStatus
 from ctxkit.flushing.sinks import _otel_processors as reading
-from ctxkit.flushing.sinks._watching import LONG_GAP, Ledger, tap
+from ctxkit.flushing.sinks._watching import LONG_GAP, STIR, Ledger, tap
 from ctxkit.flushing.spooling import switch
 
 if TYPE_CHECKING:
@@ -143,6 +143,15 @@ class RecordsSink:
         return count
 
     @property
+    def tells(self) -> bool:
+        """Whether nothing becomes pending without ``STIR`` being told."""
+        return (
+            self.keeper is None
+            and not self._unknown
+            and all(batch.tells for batch in self._batches)
+        )
+
+    @property
     def concurrency(self) -> int:
         """How many flushes may run at once: as many as every processor takes."""
         return min((batch.concurrency for batch in self._batches), default=1)
@@ -172,6 +181,7 @@ class RecordsSink:
     def keep_with(self, spool: Spool | None) -> None:
         """Keep there what could not be sent; None: no longer."""
         self.keeper = self._ledger.keeper = _keeper(spool, self._ledger, self.name, self._waiting)
+        STIR.mark = object()
 
     def _waiting(self) -> list[tuple[Any, list[Any]]]:
         return [(batch.exports.exporter, batch.waiting()) for batch in self._batches]
@@ -259,6 +269,11 @@ class MetricsSink:
             return 1
         return 1 if self.keeper is not None and self.keeper.due() else 0
 
+    @property
+    def tells(self) -> bool:
+        """Whether nothing becomes pending without ``STIR`` being told."""
+        return self.keeper is None and self._tapped and not self._unknown
+
     def flush(self, timeout: float) -> SinkOutcome:
         """Collect and export once, and judge by the exporters' own answers."""
         self._inspect()
@@ -284,6 +299,7 @@ class MetricsSink:
     def keep_with(self, spool: Spool | None) -> None:
         """Keep there what could not be sent; None: no longer."""
         self.keeper = self._ledger.keeper = _keeper(spool, self._ledger, self.name, self._waiting)
+        STIR.mark = object()
 
     def _waiting(self) -> list[tuple[Any, list[Any]]]:
         exporters = [getattr(reader, "_exporter", None) for reader in self._readers]
@@ -326,6 +342,7 @@ class MetricsSink:
         def consume_measurement(*args: Any, **named: Any) -> None:
             method(*args, **named)
             self._recorded = True  # afterwards: a collection just before has not seen it
+            STIR.mark = object()
 
         return consume_measurement
 

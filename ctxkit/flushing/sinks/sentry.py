@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from ctxkit.flushing.budget import DEFAULT_TIMEOUT
 from ctxkit.flushing.report import SinkOutcome, SinkStatus
 from ctxkit.flushing.sinks import _sentry_client as reading
-from ctxkit.flushing.sinks._watching import LONG_GAP, Ledger, keeping, tap
+from ctxkit.flushing.sinks._watching import LONG_GAP, STIR, Ledger, keeping, tap
 from ctxkit.flushing.spooling import switch
 
 if TYPE_CHECKING:
@@ -90,6 +90,9 @@ class SentrySink:
         self._told = self._watch()
         #: How many flushes may run at once.
         self.concurrency: int = getattr(self._worker, "concurrency", 1) if self._marked else 1
+        self._tells = (
+            self._queued and not self._marked and reading.watch_entrances(client, self._worker)
+        )
         if self.concurrency > 1:
             reading.nudge_on_records(client)
 
@@ -128,6 +131,12 @@ class SentrySink:
             count += left
         due = self.keeper is not None and self.keeper.due()
         return count + 1 if self._ledger.losses or due else count
+
+    @property
+    def tells(self) -> bool:
+        """Whether nothing becomes pending without ``STIR`` being told."""
+        known = self._buffers is not None and self._before is None
+        return self._tells and known and self.keeper is None
 
     def flush(self, timeout: float) -> SinkOutcome:
         """Push everything captured so far through the transport.
@@ -208,6 +217,7 @@ class SentrySink:
             self.keeper = self._ledger.keeper = SentryKeeper(
                 spool, self._ledger, nudge, self._transport, self._flush_components
             )
+        STIR.mark = object()
 
     def _wait_for_mark(self, timeout: float) -> SinkOutcome:
         """Wait for everything captured so far to leave a transport that keeps count of it."""
