@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from asyncio import CancelledError, current_task, get_running_loop
+from asyncio import (
+    CancelledError,
+    _get_running_loop,  # pyright: ignore[reportPrivateUsage] - documented: for frameworks
+    get_running_loop,
+)
 from contextlib import suppress
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Final, final
 
-from ctxkit.boundary._driving import drive
+from ctxkit.boundary._driving import drive, drive_on, first_step
 from ctxkit.boundary._ending import Ending
 from ctxkit.boundary._server_timing import server_timing
 from ctxkit.boundary._shielded import finish_shielded, finished, flush_shielded
-from ctxkit.boundary._stamping import WITH_HEADERS, add_stamp, stamping
-from ctxkit.boundary.completion import announced_length, has_no_content
+from ctxkit.boundary._stamping import WITH_HEADERS, add_stamp, add_stamp_and_measure, stamping
+from ctxkit.boundary.completion import has_no_content
 from ctxkit.boundary.invocations import budget
 from ctxkit.flushing import nudge
 from ctxkit.flushing.engine import nothing_pending
 from ctxkit.lifecycle._survivors import may_have_survivors
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop, Task
+    from asyncio import Task, TimerHandle
     from collections.abc import Awaitable
 
     from ctxkit.boundary._asgi_types import ASGIApp, Message, Receive, Scope, Send
@@ -33,7 +37,7 @@ SETTLE_LIMIT: Final = 10.0
 _BY_REFERENCE: Final = frozenset(("http.response.pathsend", "http.response.zerocopysend"))
 
 
-async def cross_held(  # noqa: PLR0913, PLR0917 - ASGI's own three, and ours
+async def cross_held(  # noqa: C901, PLR0913, PLR0917 - ASGI's own three, and ours
     crossing: Crossing,
     app: ASGIApp,
     scope: Scope,
@@ -51,15 +55,15 @@ async def cross_held(  # noqa: PLR0913, PLR0917 - ASGI's own three, and ours
         send: The server's.
         stamp: The header field with the request's id; None for none.
     """
-    try:
-        loop = get_running_loop()
-    except RuntimeError:
+    if _get_running_loop() is None:
         send = send if stamp is None else stamping(send, stamp)
         await _cross_unheld(crossing, app, scope, receive, send)
         return
-    held = _Held(crossing, scope, receive, send, stamp, loop)
+    held = _Held(crossing, scope, receive, send, stamp)
     try:
-        await drive(crossing, app, scope, held.receive, held.send, held)
+        begun = crossing.context.run(first_step, app, scope, held.receive, held.send)
+        if begun is not None:
+            await drive_on(crossing, begun, held)
     except GeneratorExit:
         # Closed from outside, by a loop that ends: awaiting is not possible any more.
         crossing.finish("dropped")
@@ -67,7 +71,29 @@ async def cross_held(  # noqa: PLR0913, PLR0917 - ASGI's own three, and ours
     except BaseException as error:
         await held.settle("cancelled" if isinstance(error, CancelledError) else "exception")
         raise
-    await held.settle("response")
+    if held.timer is not None or may_have_survivors(crossing):
+        await held.settle("response")
+        return
+    # The rest of it, spelled out: this ends every request.
+    interruption = None
+    try:
+        if crossing.count_out() and not nothing_pending():
+            interruption = await held.flush("response")
+    finally:
+        crossing.close()
+    events = held.events
+    if events is not None and len(events) == 1 and held.start is None:
+        try:
+            await send(events.pop())
+        except OSError:
+            events.clear()
+    if events or held.start is not None:
+        await held.release()
+    else:
+        held.events = None
+        held.released = True
+    if interruption is not None:
+        raise interruption
 
 
 async def _cross_unheld(
@@ -87,53 +113,52 @@ class _Held:
     __slots__ = (
         "_crossing",
         "_ending",
-        "_events",
         "_late",
         "_left",
-        "_loop",
         "_receive",
-        "_released",
         "_scope",
         "_send",
         "_stamp",
-        "_start",
-        "_task",
         "_tells",
-        "_timer",
         "_trailers",
+        "away",
+        "events",
+        "released",
+        "start",
+        "timer",
         "watching",
     )
 
-    def __init__(  # noqa: PLR0913, PLR0917 - made in one place, once per request
+    def __init__(
         self,
         crossing: Crossing,
         scope: Scope,
         receive: Receive,
         send: Send,
         stamp: tuple[bytes, bytes] | None,
-        loop: AbstractEventLoop,
     ) -> None:
         self._crossing = crossing
         self._stamp = stamp
-        self._task = current_task(loop)
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._loop = loop
         # Content still to come until the client is satisfied; None: only the end tells.
         self._left: int | None = None
         self._trailers = False
         # From the event on that completes the response for the client.
-        self._events: list[Message] | None = None
-        self._released = False
+        self.events: list[Message] | None = None
+        self.released = False
         # The start of a response that may be complete with the next event.
-        self._start: Message | None = None
+        self.start: Message | None = None
         self._tells = crossing.options.server_timing
         # Of the application's last event, which may be later; made when it is asked for.
         self._ending: Ending | bool = False
         # Whether the application may go on although its response is complete.
         self.watching = False
-        self._timer: Any = None
+        # Whether it is suspended right now: then another task sends.
+        self.away = False
+        # What runs as long as it goes on.
+        self.timer: TimerHandle | None = None
         self._late: Task[None] | None = None
         extensions = scope.get("extensions")
         if extensions and not _BY_REFERENCE.isdisjoint(extensions):
@@ -146,9 +171,11 @@ class _Held:
         self.watching = False
         limit = max(0.0, budget(SETTLE_LIMIT, self._crossing.deadline))
         # A cancelled timer stays with the loop until its time: not with our context.
-        self._timer = self._loop.call_later(limit, self._overdue, context=Context())
+        self.timer = get_running_loop().call_later(limit, self._overdue, context=Context())
 
-    def send(self, message: Message) -> Awaitable[None]:
+    def send(  # noqa: C901, PLR0912 - each call would cost every request
+        self, message: Message
+    ) -> Awaitable[None]:
         """Pass on what does not complete the response; hold that and what follows."""
         kind = message["type"]
         completes = False
@@ -166,46 +193,39 @@ class _Held:
             message, ends = self._stamped(message), False
         else:
             ends = self._ends(kind, message)
-        if self._events is not None:
-            self._events.append(message)
-        elif (completes or ends) and not self._released:
-            self._hold(message)
+        if self.events is not None:
+            self.events.append(message)
+        elif (completes or ends) and not self.released:
+            start, self.start = self.start, None
+            self.events = [message] if start is None else [start, message]
+            # Most applications return in the step in which they complete their response, and
+            # a timer costs more than all else here.
+            self.watching = True
+            if self.away:
+                self.suspended()
         elif self._tells:
             return self._pass(message)
         else:
-            nudge()
+            if kind != "http.response.start":  # what comes next may be all
+                nudge()
             return self._send(message)
         if ends:
-            self._end()
+            if isinstance(self._ending, Ending):
+                self._ending.reach()
+            self._ending = True
         return _sent()
 
     def _pass(self, message: Message) -> Awaitable[None]:
         """Let an event go that does not complete the response, which might tell of its flush."""
         nudge()
-        start, self._start = self._start, None
+        start, self.start = self.start, None
         if start is not None:
             return _both(self._send, start, message)
         if self._left and message["type"] == "http.response.start":
             # For a moment: what follows may complete it, and then this can still be amended.
-            self._start = message
+            self.start = message
             return _sent()
         return self._send(message)
-
-    def _hold(self, message: Message) -> None:
-        """Keep an event back, and all that come after it."""
-        start, self._start = self._start, None
-        self._events = [message] if start is None else [start, message]
-        # Most applications return in the step in which they complete their response, and a
-        # timer costs more than all else here.
-        self.watching = True
-        if current_task(self._loop) is not self._task:
-            self.suspended()
-
-    def _end(self) -> None:
-        """Note that the application has sent its last event."""
-        if isinstance(self._ending, Ending):
-            self._ending.reach()
-        self._ending = True
 
     async def receive(self) -> Message:
         """Return the server's next event, or at once that there is none after the end.
@@ -225,24 +245,15 @@ class _Held:
     async def settle(self, reason: str) -> None:
         """Flush, then send what was held. The application has returned or raised."""
         self.watching = False
-        if self._timer is not None:
-            self._timer.cancel()
+        if self.timer is not None:
+            self.timer.cancel()
         interruption = None
         if self._late is not None:
             interruption = await finished(self._late)
-        crossing = self._crossing
-        if may_have_survivors(crossing):
-            heard = self._amend if self._tells else None
-            interruption = await finish_shielded(crossing, reason, heard) or interruption
-        else:
-            # The rest of it, spelled out: this ends every request.
-            try:
-                if crossing.count_out() and not nothing_pending():
-                    interruption = await self._flush(reason) or interruption
-            finally:
-                crossing.close()
+        heard = self._amend if self._tells else None
+        interruption = await finish_shielded(self._crossing, reason, heard) or interruption
         try:
-            await self._release()
+            await self.release()
         except Exception:
             if reason == "response":
                 raise
@@ -250,7 +261,7 @@ class _Held:
         if interruption is not None and reason == "response":
             raise interruption
 
-    async def _flush(self, reason: str) -> CancelledError | None:
+    async def flush(self, reason: str) -> CancelledError | None:
         """Have what was recorded land; return what interrupted the waiting."""
         crossing = self._crossing
         heard = self._amend if self._tells else None
@@ -259,54 +270,54 @@ class _Held:
     def _amend(self, report: FlushReport) -> None:
         """Tell of the flush in a header section that has not left yet."""
         field = server_timing(report)
-        for event in self._events or ():
+        for event in self.events or ():
             if field and event["type"] == "http.response.start":
                 event["headers"].append((b"server-timing", field.encode()))
 
-    async def _release(self) -> None:
+    async def release(self) -> None:
         """Send what was held, in order, and hold nothing from now on."""
-        events = self._events
-        if self._start is not None:
-            events, self._start = [self._start], None
+        events = self.events
+        if self.start is not None:
+            events, self.start = [self.start], None
         if events is not None:
             try:
                 while events:
                     await self._send(events.pop(0))
             except OSError:
                 pass  # the client has gone, and who would be told has returned
-        self._events = None
-        self._released = True
+        self.events = None
+        self.released = True
 
     def _overdue(self) -> None:
-        self._late = self._loop.create_task(self._give_up())
+        self._late = get_running_loop().create_task(self._give_up())
 
     async def _give_up(self) -> None:
         """Let the response go although the application has not returned."""
         # Its application may go on for days, and meanwhile no other response would be the last.
         if self._crossing.count_out():
-            await self._flush("overdue")
+            await self.flush("overdue")
         with suppress(Exception):  # nobody awaits this task for its errors
-            await self._release()
+            await self.release()
 
     def _begun(self, message: Message) -> Message:
         """Note what the header section announces; return a copy with the id of the request."""
         self._trailers = bool(message.get("trailers"))
         # They may be an iterator (Sanic's are), and are looked at before they leave.
-        headers: list[tuple[bytes, bytes]] = list(message.get("headers") or ())
-        if has_no_content(self._scope["method"], message["status"]):
-            self._left = 0
-        else:
-            self._left = announced_length(headers, b"content-length")
-        if self._stamp is not None:
-            add_stamp(headers, self._stamp)
-        return {**message, "headers": headers}
+        headers: list[tuple[bytes, bytes]] = [*(message.get("headers") or ())]
+        left = add_stamp_and_measure(headers, self._stamp)
+        self._left = 0 if has_no_content(self._scope["method"], message["status"]) else left
+        message = dict(message)  # quicker than {**message, ...}
+        message["headers"] = headers
+        return message
 
     def _stamped(self, message: Message) -> Message:
         """Return a copy of ``message``, with the id of the request."""
-        headers: list[tuple[bytes, bytes]] = list(message.get("headers") or ())
+        headers: list[tuple[bytes, bytes]] = [*(message.get("headers") or ())]
         if self._stamp is not None:
             add_stamp(headers, self._stamp)
-        return {**message, "headers": headers}
+        message = dict(message)  # quicker than {**message, ...}
+        message["headers"] = headers
+        return message
 
     def _ends(self, kind: str, message: Message) -> bool:
         """Return whether ASGI allows no event after ``message``, which is no body."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from types import coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ctxkit.boundary.invocations import CLOSED
 from ctxkit.context._current import CURRENT
+
+_set_current = CURRENT.set
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator
@@ -16,21 +18,17 @@ if TYPE_CHECKING:
     from ctxkit.boundary.crossing import Crossing
 
     class Watch(Protocol):
-        """Wants to hear that an application is suspended, while :attr:`watching`."""
+        """Wants to know when an application is suspended, and is told while :attr:`watching`."""
 
+        away: bool
         watching: bool
 
         def suspended(self) -> None: ...
 
 
 @coroutine
-def drive(  # noqa: PLR0913, PLR0917 - ASGI's own three, and ours
-    crossing: Crossing,
-    app: ASGIApp,
-    scope: Scope,
-    receive: Receive,
-    send: Send,
-    watch: Watch | None = None,
+def drive(
+    crossing: Crossing, app: ASGIApp, scope: Scope, receive: Receive, send: Send
 ) -> Generator[Any, Any, None]:
     """Run ``app`` in the crossing's context, and leave nothing of the request in that.
 
@@ -38,39 +36,77 @@ def drive(  # noqa: PLR0913, PLR0917 - ASGI's own three, and ours
 
     :func:`ctxkit.context.stepping.run_coroutine_in` for one coroutine that never changes
     its thread, at half the price: this is the hot path of every request.
+    """
+    try:
+        begun = crossing.context.run(first_step, app, scope, receive, send)
+        if begun is not None:
+            rest: Any = drive_on(crossing, begun, None)
+            yield from rest
+    finally:
+        begun = None  # or an exception and this frame hold each other
+        if not crossing.options.settles:
+            crossing.close()
+
+
+def first_step(
+    app: ASGIApp, scope: Scope, receive: Receive, send: Send
+) -> tuple[Any, object] | None:
+    """Run ``app`` up to where it waits for something; to be called in its context.
+
+    Returns:
+        Its coroutine, and what that awaits; None if it has returned, as most do.
+    """
+    over = True
+    try:
+        inner = cast("Any", app(scope, receive, send))
+        if not hasattr(inner, "send"):
+            inner = _await(inner)
+        try:
+            awaited = inner.send(None)
+        except StopIteration:
+            return None
+        over = False
+        return inner, awaited
+    finally:
+        inner = None  # as above
+        if over:
+            _set_current(CLOSED)
+
+
+@coroutine
+def drive_on(
+    crossing: Crossing, begun: tuple[Any, object], watch: Watch | None
+) -> Generator[Any, Any, None]:
+    """Run an application to its end in the crossing's context.
 
     Args:
         crossing: Where to run.
-        app: What to run.
-        scope: The application's argument.
-        receive: The application's argument.
-        send: The application's argument.
+        begun: What :func:`first_step` returned.
         watch: Who wants to hear that the application is suspended; None for nobody.
     """
     run = crossing.context.run
     step: Any
     argument: Any
+    inner, awaited = begun
     try:
-        inner: Any = run(app, scope, receive, send)
-        if not hasattr(inner, "send"):
-            inner = _await(inner)
-        step, argument = inner.send, None
         while True:
-            try:
-                awaited = run(step, argument)
-            except StopIteration:
-                return
-            if watch is not None and watch.watching:
-                watch.suspended()
+            if watch is not None:
+                watch.away = True
+                if watch.watching:
+                    watch.suspended()
             try:
                 step, argument = inner.send, (yield awaited)
             except BaseException as error:  # noqa: BLE001 - goes on into the application
                 step, argument = inner.throw, error
+            if watch is not None:
+                watch.away = False
+            try:
+                awaited = run(step, argument)
+            except StopIteration:
+                return
     finally:
-        step = argument = None  # or an exception and this frame hold each other
-        run(CURRENT.set, CLOSED)
-        if not crossing.options.settles:
-            crossing.close()
+        step = argument = None  # as above
+        run(_set_current, CLOSED)
 
 
 async def _await(awaitable: Awaitable[None]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from contextvars import copy_context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ctxkit.boundary._driving import drive
 from ctxkit.boundary._stamping import stamping
@@ -144,9 +144,25 @@ def cross_asgi(  # noqa: PLR0913, PLR0917 - ASGI's own three, and ours
         if stamp is not None:
             send = stamping(send, stamp)
         return drive(crossing, app, scope, receive, send)
-    from ctxkit.boundary._asgi_held import cross_held  # noqa: PLC0415 - brings asyncio
+    holding = _holding or _get_holding()
+    held: Awaitable[None] = holding.cross_held(crossing, app, scope, receive, send, stamp)
+    return held
 
-    return cross_held(crossing, app, scope, receive, send, stamp)
+
+# An import statement costs a request more than most of what it does.
+_holding: Any = None
+
+
+def _get_holding() -> Any:
+    global _holding  # noqa: PLW0603 - as above
+    from ctxkit.boundary import _asgi_held  # noqa: PLC0415 - brings asyncio
+
+    _holding = _asgi_held
+    return _asgi_held
+
+
+def _host_takes_over() -> bool:
+    return HOST.takes_over is not None and HOST.takes_over(None)
 
 
 def _draining(send: Send) -> Send:
@@ -154,7 +170,7 @@ def _draining(send: Send) -> Send:
 
     async def drained(message: Message) -> None:
         # Mangum ends the lifespan within each invocation, whose flush may be somebody else's.
-        if message["type"].startswith("lifespan.shutdown") and HOST.takes_over(None):
+        if message["type"].startswith("lifespan.shutdown") and _host_takes_over():
             await send(message)
             return
         # uvicorn ends by signal, without running atexit: this is the last occasion.

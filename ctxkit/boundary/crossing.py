@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from ctxkit.boundary.options import BoundaryOptions
 
+_current, _set_current = CURRENT.get, CURRENT.set
+
 #: Where an environ or a scope keeps its crossing, for boundaries further in.
 CROSSING: Final = "ctxkit.crossing"
 
@@ -87,28 +89,28 @@ class Crossing(Invocation):
             known["aws_request_id"] = getattr(host, "aws_request_id", None)
         if values:
             known.update(values)
-        outer = CURRENT.get(NO_FRAME)
-        self._counts = _begin(outer, known, options)
+        outer = _current(NO_FRAME)
+        # Not inside of a function that is an invocation of its own, and has said so.
+        self._counts = counts = outer is NO_FRAME or not _is_function(outer)
+        if counts:
+            begun(known, options.mode)
         if outer is NO_FRAME:
-            self.context = copy_context()
-            self.frame = Frame(known)
-        elif outer.root is NO_FRAME or outer.root.get("protocol") == FUNCTION_PROTOCOL:
-            self.context = copy_context()
+            self.context = context = copy_context()
+            self.frame = frame = Frame(known)
+        elif outer.root is NO_FRAME or not counts:
+            self.context = context = copy_context()
             self.frame = frame = outer.extended(known)
             frame.root = frame
         else:
-            self.context = Context() if baseline is None else baseline.copy()
-            self.frame = Frame(known)
-        self.deadline = self.frame.deadline
-        self.context.run(CURRENT.set, self.frame)
+            self.context = context = Context() if baseline is None else baseline.copy()
+            self.frame = frame = Frame(known)
+        self.deadline = frame.deadline
+        context.run(_set_current, frame)
         if not IN_FLIGHT.prepared:
             get_ready()
         if options.settles:
-            remaining = HOST.remaining(carrier) if host is None else remaining_of(host)
-            if remaining is None:
-                remaining = options.time_limit
-            if remaining is not None:
-                self.deadline = self.frame.deadline = Deadline.after(remaining)
+            if host is not None or HOST.remaining is not None or options.time_limit is not None:
+                _limit(self, host, carrier)
             self.begin()
         if TRACING.on or options.report_leaks:
             _trace_opening(self)
@@ -118,15 +120,23 @@ class Crossing(Invocation):
         _trace_closing(self)
 
 
-def _begin(outer: Frame, known: dict[str, object], options: BoundaryOptions) -> bool:
-    """Note that a request begins; return whether it is an invocation of its own.
+def _limit(crossing: Crossing, host: object, carrier: Mapping[str, object]) -> None:
+    """Set the deadline of a crossing to what its host tells, or was told to tell."""
+    remaining = None
+    if host is not None:
+        remaining = remaining_of(host)
+    elif HOST.remaining is not None:
+        remaining = HOST.remaining(carrier)
+    if remaining is None:
+        remaining = crossing.options.time_limit
+    if remaining is not None:
+        crossing.deadline = crossing.frame.deadline = Deadline.after(remaining)
 
-    It is not inside of a function that is one, and has said so.
-    """
-    if outer is not NO_FRAME and outer.root.get("protocol") == FUNCTION_PROTOCOL:
-        return False
-    begun(known, options.mode)
-    return True
+
+def _is_function(frame: Frame) -> bool:
+    """Return whether a frame is that of a crossed function, or lies over it."""
+    protocol: object = frame.root.get("protocol")
+    return protocol == FUNCTION_PROTOCOL
 
 
 def _trace_opening(crossing: Crossing) -> None:

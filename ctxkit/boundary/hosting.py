@@ -15,14 +15,6 @@ LAMBDA_CONTEXT_VARIABLE: Final = "CTXKIT_TRUST_LAMBDA_CONTEXT"
 _MARKS: Final = ("AWS_LAMBDA_RUNTIME_API", LAMBDA_MODE_VARIABLE, LAMBDA_CONTEXT_VARIABLE)
 
 
-def _does_not_take_over(timeout: float | None) -> bool:  # noqa: ARG001 - the signature of a hook
-    return False
-
-
-def _does_not_tell(carrier: Mapping[str, object]) -> float | None:  # noqa: ARG001 - likewise
-    return None
-
-
 def _as_it_is(function: Any) -> Any:
     return function
 
@@ -39,7 +31,9 @@ class Host:
         takes_over: Asked at the end of a crossing, with the timeout that was chosen for its
             flush: True if somebody else has its telemetry land, so that nothing is to be
             waited for here. Where an exception is on its way, it is the one being handled.
-        remaining: Told a carrier, returns the seconds that the host leaves it, or None.
+            None where nobody does.
+        remaining: Told a carrier, returns the seconds that the host leaves it, or None. None
+            for hosts that do not tell.
         adapt: Given a decorated coroutine function, returns what a host can call that knows
             none, or the same.
     """
@@ -53,8 +47,8 @@ class Host:
         """Forget who took part."""
         self.met: bool = False
         self.background: bool = False
-        self.takes_over: Callable[[float | None], bool] = _does_not_take_over
-        self.remaining: Callable[[Mapping[str, object]], float | None] = _does_not_tell
+        self.takes_over: Callable[[float | None], bool] | None = None
+        self.remaining: Callable[[Mapping[str, object]], float | None] | None = None
         self.adapt: Callable[[Any], Any] = _as_it_is
 
 

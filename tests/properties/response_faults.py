@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ctxkit.boundary import _asgi_held, _stamping, _wsgi_passed, crossing, wsgi
+from ctxkit.boundary import _asgi_held, _stamping, _wsgi_passed, wsgi
 from ctxkit.boundary._ending import Ending
 from ctxkit.boundary.completion import Completion
 
@@ -22,7 +22,12 @@ def wsgi_parts_are_never_complete(patch: pytest.MonkeyPatch) -> None:
 
 
 def asgi_parts_are_never_complete(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(_asgi_held, "announced_length", lambda headers, name: None)
+    measure = _asgi_held.add_stamp_and_measure
+
+    def unmeasured(headers: Any, stamp: Any) -> None:
+        measure(headers, stamp)
+
+    patch.setattr(_asgi_held, "add_stamp_and_measure", unmeasured)
 
 
 def wsgi_parts_wait_for_the_next(patch: pytest.MonkeyPatch) -> None:
@@ -63,13 +68,13 @@ def wsgi_lengths_are_not_read(patch: pytest.MonkeyPatch) -> None:
 
 
 def asgi_the_length_is_one_too_short(patch: pytest.MonkeyPatch) -> None:
-    announced = _asgi_held.announced_length
+    measure = _asgi_held.add_stamp_and_measure
 
-    def less(headers: Any, name: Any) -> int | None:
-        length = announced(headers, name)
+    def less(headers: Any, stamp: Any) -> int | None:
+        length = measure(headers, stamp)
         return length and length - 1
 
-    patch.setattr(_asgi_held, "announced_length", less)
+    patch.setattr(_asgi_held, "add_stamp_and_measure", less)
 
 
 def wsgi_written_parts_do_not_count(patch: pytest.MonkeyPatch) -> None:
@@ -191,47 +196,45 @@ def wsgi_passed_bodies_are_closed_twice(patch: pytest.MonkeyPatch) -> None:
 
 
 def asgi_held_parts_change_places(patch: pytest.MonkeyPatch) -> None:
-    release = _Held._release
+    release = _Held.release
 
     async def reversed_release(self: Any) -> None:
-        if self._events is not None:
-            self._events.reverse()
+        if self.events is not None:
+            self.events.reverse()
         await release(self)
 
-    patch.setattr(_Held, "_release", reversed_release)
+    patch.setattr(_Held, "release", reversed_release)
 
 
 def asgi_held_parts_are_lost_when_the_application_raises(patch: pytest.MonkeyPatch) -> None:
     settle = _Held.settle
 
     async def losing(self: Any, reason: str) -> None:
-        if reason == "exception" and self._events:
-            self._events.clear()
+        if reason == "exception" and self.events:
+            self.events.clear()
         await settle(self, reason)
 
     patch.setattr(_Held, "settle", losing)
 
 
 def asgi_responses_are_flushed_after_they_left(patch: pytest.MonkeyPatch) -> None:
-    settle = _Held.settle
+    flush = _Held.flush
 
-    async def late(self: Any, reason: str) -> None:
-        if reason == "response":
-            await self._release()
-        await settle(self, reason)
+    async def late(self: Any, reason: str) -> Any:
+        await self.release()
+        return await flush(self, reason)
 
-    patch.setattr(_Held, "settle", late)
+    patch.setattr(_Held, "flush", late)
 
 
 def asgi_responses_are_flushed_twice(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(crossing.Crossing, "leave", lambda self: True)
-    settle = _Held.settle
+    flush = _Held.flush
 
-    async def twice(self: Any, reason: str) -> None:
-        await _asgi_held.finish_shielded(self._crossing, reason)
-        await settle(self, reason)
+    async def twice(self: Any, reason: str) -> Any:
+        await flush(self, reason)
+        return await flush(self, reason)
 
-    patch.setattr(_Held, "settle", twice)
+    patch.setattr(_Held, "flush", twice)
 
 
 def asgi_errors_are_swallowed(patch: pytest.MonkeyPatch) -> None:
@@ -269,6 +272,14 @@ def asgi_ids_are_stamped_over(patch: pytest.MonkeyPatch) -> None:
     def over(headers: Any, stamp: Any) -> None:
         headers[:] = [*(field for field in headers if field[0] != stamp[0]), stamp]
 
+    measure = _asgi_held.add_stamp_and_measure
+
+    def over_and_measured(headers: Any, stamp: Any) -> int | None:
+        length = measure(headers, None)
+        over(headers, stamp)
+        return length
+
+    patch.setattr(_asgi_held, "add_stamp_and_measure", over_and_measured)
     patch.setattr(_asgi_held, "add_stamp", over)
     patch.setattr(_stamping, "add_stamp", over)
 
