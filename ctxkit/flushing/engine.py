@@ -104,7 +104,10 @@ class Engine:
 
     def _look_around(self) -> bool:
         """Ask every sink, and note who need not be asked again until something stirs."""
-        mark, lanes, known = STIR.mark, self.lanes(), self.evidence
+        mark = STIR.mark
+        self.lanes()
+        # In this order: lanes that are newer than the evidence do no harm.
+        known, lanes = self.evidence, self._lanes
         for lane in lanes:
             if lane.stirred or lane.ask() != 0:
                 return False

@@ -137,7 +137,7 @@ def _unchanged(  # noqa: PLR0913, PLR0917 - those of _Seen
                 and client_.transport is transport
                 and (not absent or modules.keys().isdisjoint(absent))
             )
-        except AttributeError:  # a module that is being imported, or of another version
+        except Exception:  # noqa: BLE001 - a module that is being imported, or of another version
             return False
 
     return unchanged
