@@ -206,8 +206,7 @@ class _Held:
         elif self._tells:
             return self._pass(message)
         else:
-            if kind != "http.response.start":  # what comes next may be all
-                nudge()
+            nudge()
             return self._send(message)
         if ends:
             if isinstance(self._ending, Ending):
