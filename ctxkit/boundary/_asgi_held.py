@@ -173,7 +173,7 @@ class _Held:
         # A cancelled timer stays with the loop until its time: not with our context.
         self.timer = get_running_loop().call_later(limit, self._overdue, context=Context())
 
-    def send(  # noqa: C901, PLR0912 - each call would cost every request
+    def send(  # noqa: C901 - each call would cost every request
         self, message: Message
     ) -> Awaitable[None]:
         """Pass on what does not complete the response; hold that and what follows."""
@@ -209,9 +209,9 @@ class _Held:
             nudge()
             return self._send(message)
         if ends:
-            if isinstance(self._ending, Ending):
-                self._ending.reach()
-            self._ending = True
+            ending, self._ending = self._ending, True
+            if ending and ending is not True:
+                ending.reach()
         return _sent()
 
     def _pass(self, message: Message) -> Awaitable[None]:

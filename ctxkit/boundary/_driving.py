@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import coroutine
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ctxkit.boundary.invocations import CLOSED
 from ctxkit.context._current import CURRENT
@@ -11,7 +11,7 @@ from ctxkit.context._current import CURRENT
 _set_current = CURRENT.set
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Generator
+    from collections.abc import Awaitable, Callable, Generator
     from typing import Protocol
 
     from ctxkit.boundary._asgi_types import ASGIApp, Receive, Scope, Send
@@ -49,7 +49,7 @@ def drive(
 
 
 def first_step(
-    app: ASGIApp, scope: Scope, receive: Receive, send: Send
+    app: Callable[..., Any], scope: Scope, receive: Receive, send: Send
 ) -> tuple[Any, object] | None:
     """Run ``app`` up to where it waits for something; to be called in its context.
 
@@ -58,7 +58,7 @@ def first_step(
     """
     over = True
     try:
-        inner = cast("Any", app(scope, receive, send))
+        inner = app(scope, receive, send)
         if not hasattr(inner, "send"):
             inner = _await(inner)
         try:

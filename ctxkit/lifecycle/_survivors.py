@@ -102,10 +102,12 @@ def may_have_survivors(holder: Holder) -> bool:
         return False
     if children:
         return True
+    if getrefcount(holder.frame) <= _ALONE:
+        return False  # not even the context
     context = holder.context
     entered = context.get(CURRENT, NO_FRAME)
     if entered.root is not holder.frame:
-        return getrefcount(holder.frame) > _ALONE
+        return True
     if loop_of_thread() is None:
         return False
     # A task's context shares what it holds with the one it was copied from, until that changes.
