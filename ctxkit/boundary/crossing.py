@@ -9,7 +9,7 @@ from ctxkit.boundary.holding import IN_FLIGHT
 from ctxkit.boundary.hosting import HOST
 from ctxkit.boundary.invocations import Invocation, get_ready
 from ctxkit.boundary.keys import REQUEST_ID
-from ctxkit.boundary.request_id import chosen_id
+from ctxkit.boundary.request_id import chosen_id, is_well_formed
 from ctxkit.context import NO_FRAME, Deadline, Frame
 from ctxkit.context._current import CURRENT
 from ctxkit.flushing.budget import lambda_context_in, remaining_of
@@ -78,12 +78,13 @@ class Crossing(Invocation):
         self.options = options
         self.open = True
         self._counted = False
-        self.request_id, refused = chosen_id(inbound_id, trusted=options.trust_request_id)
+        if inbound_id and options.trust_request_id and is_well_formed(inbound_id):
+            self.request_id = inbound_id  # as chosen_id() has it, spelled out
+        else:
+            self.request_id = _choose(inbound_id, options, known)
         if options.trust_context:
             self.request_id = take_in(carrier, known, self.request_id, inbound_id)
         known["request_id"] = self.request_id
-        if refused is not None:
-            known["client_request_id"] = refused
         host = lambda_context_in(carrier) if options.settles else None
         if host is not None:
             known["aws_request_id"] = getattr(host, "aws_request_id", None)
@@ -131,6 +132,14 @@ def _limit(crossing: Crossing, host: object, carrier: Mapping[str, object]) -> N
         remaining = crossing.options.time_limit
     if remaining is not None:
         crossing.deadline = crossing.frame.deadline = Deadline.after(remaining)
+
+
+def _choose(inbound: str | None, options: BoundaryOptions, known: dict[str, object]) -> str:
+    """Return the id of a request; note among ``known`` the client's own if that was refused."""
+    request_id, refused = chosen_id(inbound, trusted=options.trust_request_id)
+    if refused is not None:
+        known["client_request_id"] = refused
+    return request_id
 
 
 def _is_function(frame: Frame) -> bool:

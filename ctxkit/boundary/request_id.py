@@ -8,7 +8,7 @@ from os import urandom
 LONGEST = 128
 
 # fullmatch, since match with a trailing $ lets a newline through, and with it forged log lines.
-_well_formed = re.compile(rf"[A-Za-z0-9._\-]{{1,{LONGEST}}}").fullmatch
+is_well_formed = re.compile(rf"[A-Za-z0-9._\-]{{1,{LONGEST}}}").fullmatch
 
 
 def chosen_id(inbound: str | None, *, trusted: bool) -> tuple[str, str | None]:
@@ -28,7 +28,7 @@ def chosen_id(inbound: str | None, *, trusted: bool) -> tuple[str, str | None]:
     """
     if not inbound:
         return urandom(16).hex(), None
-    if trusted and _well_formed(inbound):
+    if trusted and is_well_formed(inbound):
         return inbound, None
     return urandom(16).hex(), inbound[:LONGEST].encode("unicode_escape").decode()[:LONGEST]
 
@@ -39,6 +39,6 @@ def well_formed_id(text: str) -> str:
     Raises:
         ValueError: It may not.
     """
-    if _well_formed(text):
+    if is_well_formed(text):
         return text
     raise ValueError("not 1 to 128 letters, digits, dots, underscores and dashes")
