@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -40,7 +41,8 @@ def otel(backend: TelemetrySink, monkeypatch: pytest.MonkeyPatch) -> Iterator[OT
 
 @pytest.fixture
 def client(backend: TelemetrySink) -> Iterator[Any]:
-    with sentry_set_up(backend.dsn, traces_sample_rate=1.0, enable_logs=True) as client:
+    logs = {"enable_logs": True} if find_spec("sentry_sdk.logger") else {}
+    with sentry_set_up(backend.dsn, traces_sample_rate=1.0, **logs) as client:
         yield client
 
 
