@@ -48,9 +48,8 @@ def client(backend: TelemetrySink) -> Iterator[Any]:
 
 def calm() -> None:
     """Have nothing pending, and the engine know that."""
-    flush(10)
-    wait_until(nothing_pending)
-    assert nothing_pending()
+    # Again where a busy machine has kept an exporter waiting for too long.
+    wait_until(lambda: flush(10).ok and nothing_pending())
 
 
 def capture_a_message(otel: OTel) -> None:
