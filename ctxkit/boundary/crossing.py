@@ -62,10 +62,11 @@ class Crossing(Invocation):
     __slots__ = ()
 
     context: Context
+    deadline: Deadline | None
     frame: Frame
     request_id: str
 
-    def __init__(  # noqa: C901, PLR0913, PLR0917 - called in two places, once per request
+    def __init__(  # noqa: C901, PLR0912, PLR0913, PLR0917 - called in two places, once per request
         self,
         carrier: Mapping[str, object],
         options: BoundaryOptions,

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import re
 from os import urandom
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LONGEST = 128
 
 # fullmatch, since match with a trailing $ lets a newline through, and with it forged log lines.
-is_well_formed = re.compile(rf"[A-Za-z0-9._\-]{{1,{LONGEST}}}").fullmatch
+is_well_formed: Callable[[str], re.Match[str] | None] = re.compile(
+    rf"[A-Za-z0-9._\-]{{1,{LONGEST}}}"
+).fullmatch
 
 
 def chosen_id(inbound: str | None, *, trusted: bool) -> tuple[str, str | None]:

@@ -38,8 +38,8 @@ class _Held(Generic[T]):
     def __init__(self, terms: Terms[T], loop: AbstractEventLoop) -> None:
         self.generator: AsyncGenerator[T, None]
         self.generator = terms.factory() if terms.flags & ASYNC_GENERATOR else _life(terms)
-        self.pid = os.getpid()
-        self.sound = True
+        self.pid: int = os.getpid()
+        self.sound: bool = True
         self.making: Task[T] = _apart(loop, self._make(terms))
         self.checking: Task[bool] | None = None
         #: What the making of this one awaits: another that is being made.
