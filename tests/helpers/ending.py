@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from helpers.servers import KINDS, Kind, Server
+from helpers.uncovered import UNCOVERED
 
 from ctxkit.testing import TelemetrySink
 
@@ -109,7 +110,8 @@ def lost(
             **_NO_TIMERS,
             **environ,
         }
-        with Server(kind, f"helpers.served_bodies:{kind.protocol}", folder, environ) as server:
+        app = f"helpers.served_bodies:{kind.protocol}"
+        with Server(kind, app, folder, {**environ, **UNCOVERED}) as server:
             for number in range(2):
                 ask(server, number)
             end(server, server.process)

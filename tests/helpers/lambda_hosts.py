@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ctxkit.testing import LambdaHost, TelemetrySink
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from ctxkit.testing import Item, LambdaResult
 
@@ -27,7 +27,7 @@ def running(
     *,
     setup: str = "",
     latency: float = 0.05,
-    env: dict[str, str | None] | None = None,
+    env: Mapping[str, str | None] | None = None,
     **options: Any,
 ) -> Iterator[tuple[LambdaHost, TelemetrySink]]:
     """Run one of :mod:`helpers.lambda_functions` with a sink of its own."""

@@ -128,18 +128,21 @@ class Server:
         kind: Which one.
         app: ``module:name``, importable from the folder of the tests.
         folder: Where it may write its log.
-        environ: Variables for it.
+        environ: Variables for it; None as value removes one.
     """
 
-    def __init__(self, kind: Kind, app: str, folder: Path, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, kind: Kind, app: str, folder: Path, environ: Mapping[str, str | None]
+    ) -> None:
         self.kind = kind
         self.folder = folder
         self.port = _free_port()
         self._output = (folder / "server.log").open("w+")
+        variables = {**os.environ, "PYTHONPATH": python_path(), **environ}
         self.process = subprocess.Popen(
             kind.argv(app, self.port),
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": python_path(), **environ},
+            env={name: value for name, value in variables.items() if value is not None},
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,

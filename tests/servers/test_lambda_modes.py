@@ -13,6 +13,7 @@ pytest.importorskip("sentry_sdk")
 pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
 
 from helpers.lambda_hosts import all_landed, landed, named, running
+from helpers.uncovered import UNCOVERED
 
 INVOCATIONS = 30
 LATENCY = 0.05
@@ -70,7 +71,7 @@ def test_handler_that_ends_the_process_flushes_before_it() -> None:
 
 
 def test_extension_thread_that_is_killed_has_a_successor_and_nothing_is_late() -> None:
-    with running("handler", "extension") as (function, sink):
+    with running("handler", "extension", env=UNCOVERED) as (function, sink):
         pid = function.pid
         for n in range(6):
             result = function.invoke({"n": n, **({"kill": "once"} if n in (1, 3) else {})})
@@ -82,7 +83,7 @@ def test_extension_thread_that_is_killed_has_a_successor_and_nothing_is_late() -
 
 
 def test_extension_thread_that_cannot_be_replaced_leaves_the_flush_to_the_boundary() -> None:
-    with running("handler", "extension") as (function, sink):
+    with running("handler", "extension", env=UNCOVERED) as (function, sink):
         pid = function.pid
         for n in range(5):
             result = function.invoke({"n": n, **({"kill": "for good"} if n == 1 else {})})
@@ -212,7 +213,7 @@ def test_mangum_lands_everything_and_its_lifespan_costs_nothing(mode: str) -> No
 
 
 def test_end_of_the_environment_is_seen_and_used_to_flush() -> None:
-    env: dict[str, str | None] = {"AWS_EXECUTION_ENV": "AWS_Lambda_python3.13"}
+    env = {"AWS_EXECUTION_ENV": "AWS_Lambda_python3.13", **UNCOVERED}
     with running("handler", "return", setup="sigterm parting", env=env) as (function, sink):
         function.invoke({"n": 0})
         assert function.shutdown(grace=10) == 0

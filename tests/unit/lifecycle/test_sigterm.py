@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from helpers.uncovered import UNCOVERED
 
 from ctxkit.exceptions import ConfigurationError
 from ctxkit.lifecycle import drain_on_sigterm
@@ -37,6 +39,7 @@ def ended(program: str) -> tuple[list[str], int]:
         text=True,
         timeout=30,
         check=False,
+        env={name: value for name, value in os.environ.items() if name not in UNCOVERED},
     )
     assert not done.stderr
     return done.stdout.split(), done.returncode

@@ -373,7 +373,8 @@ def test_environ_names_what_the_sdks_read() -> None:
     with TelemetrySink() as sink:
         environ = sink.environ
         assert environ["SENTRY_DSN"] == sink.dsn
-        if importlib.util.find_spec("opentelemetry.proto"):
+        spec = importlib.util.find_spec
+        if spec("opentelemetry") and spec("opentelemetry.proto"):
             assert environ["OTEL_EXPORTER_OTLP_ENDPOINT"] == sink.otlp_endpoint
 
 
