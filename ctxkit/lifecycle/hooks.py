@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 R = TypeVar("R")
+
+# The process that multiprocessing ends with our help.
+_finalized = 0
 
 
 def on_init(function: Callable[[], R], /) -> Hook[[], R]:
@@ -199,7 +203,24 @@ def on_shutdown(function: Callable[[], R], /) -> Hook[[], R]:
     if not SHUTDOWN.hooks:
         atexit.unregister(run_shutdown)
         atexit.register(run_shutdown)
+    if sys.version_info < (3, 13):
+        _end_with_multiprocessing()
     return SHUTDOWN.add(function)
+
+
+def _end_with_multiprocessing() -> None:
+    """Have the end of a process that multiprocessing has forked noticed: it runs no atexit.
+
+    https://github.com/python/cpython/issues/83856
+    """
+    global _finalized  # noqa: PLW0603 - one per process
+    process = sys.modules.get("multiprocessing.process")
+    util = sys.modules.get("multiprocessing.util")
+    if process is None or util is None or process.parent_process() is None:
+        return
+    if _finalized != os.getpid():
+        _finalized = os.getpid()
+        util.Finalize(None, run_shutdown, exitpriority=0)
 
 
 def at_shutdown(callback: Callable[[], object]) -> Callable[[], None]:

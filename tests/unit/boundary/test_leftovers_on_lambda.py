@@ -93,7 +93,8 @@ def played(folder: Path, handler: str, policy: str) -> list[Line]:
     """Invoke twice: the first leaves work behind, the second would see it run."""
     if handler != "plain":
         pytest.importorskip("mangum")
-    env = {"CTXKIT_LEFTOVERS": policy, "CTXKIT_FLUSH_TIMEOUT": "5"}
+    # In debug mode, asyncio has more to tell, and logs steps that are slow on a busy machine.
+    env = {"CTXKIT_LEFTOVERS": policy, "CTXKIT_FLUSH_TIMEOUT": "5", "PYTHONDEVMODE": None}
     with LambdaHost(f"function.{handler}", cwd=folder, env=env) as function:
         for path in ("/leave", "/"):
             assert function.request("GET", path).body == b"ok"
