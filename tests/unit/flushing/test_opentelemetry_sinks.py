@@ -165,7 +165,6 @@ def test_provider_found_by_two_threads_at_once_is_watched_by_the_sink_that_stays
     assert statuses()["otel.metrics"] == "ok"
 
 
-@gives_up
 def test_processors_looked_at_by_two_threads_at_once_are_counted_once(
     tracers: TracerProvider,
 ) -> None:
