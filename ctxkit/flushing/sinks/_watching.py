@@ -45,6 +45,27 @@ def tap(owner: Any, name: str, around: Callable[[Callable[..., Any]], Callable[.
     return True
 
 
+class Connected:
+    """Trust no connection that another end, or another process, may have a different view of."""
+
+    def drop_connections(self) -> None:
+        """Close what is kept open to the backend."""
+        raise NotImplementedError
+
+    def on_thaw(self, gap: float) -> None:
+        """Drop connections that the other side, or something between, has forgotten."""
+        if gap >= LONG_GAP:
+            self.drop_connections()
+
+    def before_snapshot(self) -> None:
+        """Leave no connection in the snapshot, which is restored many times over."""
+        self.drop_connections()
+
+    def after_restore(self) -> None:
+        """Share no connection with another restored from the same snapshot."""
+        self.drop_connections()
+
+
 class Stir:
     """Tell whoever looked and found nothing pending that there may be something now.
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from ctxkit.flushing.budget import DEFAULT_TIMEOUT
 from ctxkit.flushing.report import SinkOutcome, SinkStatus
 from ctxkit.flushing.sinks import _otel_processors as reading
-from ctxkit.flushing.sinks._watching import LONG_GAP, STIR, Ledger, tap
+from ctxkit.flushing.sinks._watching import STIR, Connected, Ledger, tap
 from ctxkit.flushing.spooling import switch
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def find() -> list[Sink]:
 
 
 @final
-class RecordsSink:
+class RecordsSink(Connected):
     """Flush the processors of a tracer or logger provider.
 
     Args:
@@ -186,20 +186,8 @@ class RecordsSink:
     def _waiting(self) -> list[tuple[Any, list[Any]]]:
         return [(batch.exports.exporter, batch.waiting()) for batch in self._batches]
 
-    def on_thaw(self, gap: float) -> None:
-        """Drop connections that the other side, or something between, has forgotten."""
-        if gap >= LONG_GAP:
-            self._drop_connections()
-
-    def before_snapshot(self) -> None:
-        """Leave no connection in the snapshot, which is restored many times over."""
-        self._drop_connections()
-
-    def after_restore(self) -> None:
-        """Share no connection with another restored from the same snapshot."""
-        self._drop_connections()
-
-    def _drop_connections(self) -> None:
+    def drop_connections(self) -> None:
+        """Close what is kept open to the backend."""
         for batch in self._batches:
             reading.drop_connections(batch.exports.exporter)
 
@@ -236,7 +224,7 @@ class RecordsSink:
 
 
 @final
-class MetricsSink:
+class MetricsSink(Connected):
     """Flush the readers of a meter provider that push.
 
     A push of cumulative metrics sends everything whether it changed or not, so it is done
@@ -320,20 +308,8 @@ class MetricsSink:
             if locked is not None and locked():
                 setattr(owner, name, threading.Lock())
 
-    def on_thaw(self, gap: float) -> None:
-        """Drop connections that the other side, or something between, has forgotten."""
-        if gap >= LONG_GAP:
-            self._drop_connections()
-
-    def before_snapshot(self) -> None:
-        """Leave no connection in the snapshot, which is restored many times over."""
-        self._drop_connections()
-
-    def after_restore(self) -> None:
-        """Share no connection with another restored from the same snapshot."""
-        self._drop_connections()
-
-    def _drop_connections(self) -> None:
+    def drop_connections(self) -> None:
+        """Close what is kept open to the backend."""
         self._inspect()
         for reader in self._readers:
             reading.drop_connections(getattr(reader, "_exporter", None))

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from ctxkit.flushing.budget import DEFAULT_TIMEOUT
 from ctxkit.flushing.report import SinkOutcome, SinkStatus
 from ctxkit.flushing.sinks import _sentry_client as reading
-from ctxkit.flushing.sinks._watching import LONG_GAP, STIR, Ledger, keeping, tap
+from ctxkit.flushing.sinks._watching import STIR, Connected, Ledger, keeping, tap
 from ctxkit.flushing.spooling import switch
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def find() -> SentrySink | None:
 
 
 @final
-class SentrySink:
+class SentrySink(Connected):
     """Flush one client of the Sentry SDK.
 
     Args:
@@ -174,17 +174,8 @@ class SentrySink:
             return SinkOutcome(left.status, f"the client before: {left.detail}")
         return outcome
 
-    def on_thaw(self, gap: float) -> None:
-        """Drop connections that the other side, or something between, has forgotten."""
-        if gap >= LONG_GAP:
-            reading.drop_connections(self._transport)
-
-    def before_snapshot(self) -> None:
-        """Leave no connection in the snapshot, which is restored many times over."""
-        reading.drop_connections(self._transport)
-
-    def after_restore(self) -> None:
-        """Share no connection with another restored from the same snapshot."""
+    def drop_connections(self) -> None:
+        """Close what is kept open to the backend."""
         reading.drop_connections(self._transport)
 
     def after_fork(self) -> None:
