@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import WeakKeyDictionary, ref
 
 from ctxkit.context._current import CURRENT
-from ctxkit.context._places import Place
+from ctxkit.context._places import Place, told_of
 from ctxkit.propagation._tracing import TRACING
 from ctxkit.propagation.leaks import search
 
@@ -74,11 +74,7 @@ class _Report:
 
     def closed(self, crossing: Crossing) -> None:
         frame = crossing.frame
-        title = crossing.request_id
-        known = " ".join(str(frame[name]) for name in ("method", "path") if frame.get(name))
-        if known:
-            # The client chose them, and a path is decoded: no line of it may pass for another.
-            title += f" ({known.encode('unicode_escape').decode()})"
+        title = crossing.request_id + told_of(frame, "method", "path")
         self._compare(self._bases.pop(frame, None), title)
         self._finished.append(_Finished(ref(frame), title, time.monotonic()))
 

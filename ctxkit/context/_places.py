@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import CodeType, FrameType
 
 _PACKAGE = __name__.partition(".")[0]
@@ -36,6 +37,15 @@ class Place(NamedTuple):
 def place_of(code: CodeType, line: int) -> Place:
     """Return the place of a line in ``code``."""
     return Place(code.co_qualname, short(code.co_filename), line)
+
+
+def told_of(frame: Mapping[str, object], *names: str) -> str:
+    """Return what a frame knows under these names, as a parenthesis to follow its id.
+
+    The client chose some of it, and a path is decoded: no line of a log may pass for another.
+    """
+    known = " ".join(str(frame[name]) for name in names if frame.get(name))
+    return f" ({known.encode('unicode_escape').decode()})" if known else ""
 
 
 #: Whether what stands in a file is nobody's own code: ours, or the standard library's. Each code

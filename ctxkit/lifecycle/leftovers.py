@@ -8,6 +8,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from ctxkit.context._current import CURRENT
+from ctxkit.context._places import told_of
 from ctxkit.lifecycle._survivors import age, find, loop_of_thread, running_loop
 
 if TYPE_CHECKING:
@@ -241,8 +242,5 @@ def _more(count: int, unnoted: int = 0) -> str:
 def _title(frame: Frame) -> str:
     """Return what to call the work of a frame."""
     what = "request" if frame.get("protocol") in ("http", "websocket") else "invocation"
-    names = (frame.get(name) for name in ("invocation", "method", "path"))
-    known = " ".join(str(name) for name in names if name)
-    # The client chose some, and a path is decoded: no line of it may pass for another.
-    told = f" ({known.encode('unicode_escape').decode()})" if known else ""
+    told = told_of(frame, "invocation", "method", "path")
     return f"{what} {frame.get('request_id')}{told}"
