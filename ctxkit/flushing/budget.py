@@ -107,15 +107,6 @@ def lambda_context_in(carrier: Mapping[str, object]) -> object | None:
     return None
 
 
-def remaining_in(carrier: Mapping[str, object]) -> float | None:
-    """Return the seconds that a WSGI environ or an ASGI scope says remain, or None.
-
-    Args:
-        carrier: Where an adapter may have left Lambda's context object.
-    """
-    return remaining_of(lambda_context_in(carrier))
-
-
 def remaining_on_cloud_run(elapsed: float, environ: Mapping[str, str] = os.environ) -> float | None:
     """Return the seconds left of Cloud Run's request timeout, or None where none is set.
 

@@ -7,8 +7,8 @@ from ctxkit.flushing.budget import (
     affordable,
     checked_timeout,
     default_timeout,
+    lambda_context_in,
     margin,
-    remaining_in,
     remaining_of,
     remaining_on_cloud_run,
 )
@@ -80,8 +80,8 @@ def test_remaining_of_asks_a_lambda_context(context: object, seconds: float | No
 
 @pytest.mark.parametrize("key", ["aws.context", "awsgi.context", "serverless.context"])
 def test_remaining_in_finds_the_context_of_adapters(key: str) -> None:
-    assert remaining_in({key: LambdaContext(1000)}) == 1.0
-    assert remaining_in({"other": LambdaContext(1000)}) is None
+    assert remaining_of(lambda_context_in({key: LambdaContext(1000)})) == 1.0
+    assert remaining_of(lambda_context_in({"other": LambdaContext(1000)})) is None
 
 
 @pytest.mark.parametrize(
