@@ -18,12 +18,11 @@ if TYPE_CHECKING:
     from ctxkit.testing.sink import TelemetrySink
 
 
-@final
-class FrozenServers:
-    """Start servers that are frozen after each response, for one test; the ``frozen_server``.
+class _Hosts:
+    """Know where the hosts of one test send to, where they start, and what closes them.
 
     Args:
-        sink: Where the SDKs of the servers send to.
+        sink: Where the SDKs in them send to.
         cwd: Where they start if nothing else is said.
         stack: Closes them.
     """
@@ -32,6 +31,11 @@ class FrozenServers:
         self._sink = sink
         self._cwd = cwd
         self._stack = stack
+
+
+@final
+class FrozenServers(_Hosts):
+    """Start servers that are frozen after each response, for one test; the ``frozen_server``."""
 
     def __call__(
         self,
@@ -61,19 +65,8 @@ class FrozenServers:
 
 
 @final
-class FrozenLambdas:
-    """Start Lambda functions that are frozen between events, for one test; the ``frozen_lambda``.
-
-    Args:
-        sink: Where the SDKs of the functions send to.
-        cwd: Where they start if nothing else is said.
-        stack: Closes them.
-    """
-
-    def __init__(self, sink: TelemetrySink, cwd: Path, stack: ExitStack) -> None:
-        self._sink = sink
-        self._cwd = cwd
-        self._stack = stack
+class FrozenLambdas(_Hosts):
+    """Start Lambda functions that freeze between events, for one test; the ``frozen_lambda``."""
 
     def __call__(
         self,
