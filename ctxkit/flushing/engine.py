@@ -23,7 +23,7 @@ from ctxkit.flushing.sinks import FOUND_NAMES, discover, tells
 from ctxkit.flushing.sinks._evidence import Evidence
 from ctxkit.flushing.sinks._watching import STIR
 from ctxkit.flushing.spooling import switch
-from ctxkit.lifecycle import at_shutdown
+from ctxkit.lifecycle import on_shutdown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,7 +158,7 @@ class Engine:
             lane.retire()
         if not self._armed:
             self._armed = True
-            at_shutdown(drain)
+            on_shutdown(drain)
             switch.start_declared()
             from ctxkit.flushing import _thawing  # noqa: PLC0415 - which flushes, too
 

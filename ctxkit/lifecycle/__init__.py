@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ctxkit.lifecycle._occasions import Hook as Hook
     from ctxkit.lifecycle.hooks import after_restore as after_restore
-    from ctxkit.lifecycle.hooks import at_shutdown as at_shutdown
     from ctxkit.lifecycle.hooks import before_snapshot as before_snapshot
     from ctxkit.lifecycle.hooks import on_init as on_init
     from ctxkit.lifecycle.hooks import on_reset as on_reset
@@ -43,7 +42,6 @@ else:
             "_occasions": ("Hook",),
             "hooks": (
                 "after_restore",
-                "at_shutdown",
                 "before_snapshot",
                 "on_init",
                 "on_reset",

@@ -223,11 +223,6 @@ def _end_with_multiprocessing() -> None:
         util.Finalize(None, run_shutdown, exitpriority=0)
 
 
-def at_shutdown(callback: Callable[[], object]) -> Callable[[], None]:
-    """Register as :func:`on_shutdown` does; return what takes ``callback`` off again."""
-    return on_shutdown(callback).remove
-
-
 def run_shutdown() -> None:
     """Call everything registered with :func:`on_shutdown`, last registered first.
 

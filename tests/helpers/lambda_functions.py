@@ -45,10 +45,10 @@ if "taken" in SETUP:  # somebody else has registered by the same name
 
 if "sigterm" in SETUP:
     from ctxkit import aws_lambda
-    from ctxkit.lifecycle import at_shutdown
+    from ctxkit.lifecycle import on_shutdown
 
     aws_lambda.install("extension", sigterm=True)
-    at_shutdown(lambda: sentry_sdk.capture_message("parting"))
+    on_shutdown(lambda: sentry_sdk.capture_message("parting"))
 
 
 def extension_thread() -> threading.Thread:

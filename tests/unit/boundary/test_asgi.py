@@ -13,7 +13,7 @@ import ctxkit
 from ctxkit.boundary import CROSSING, BoundaryOptions, cross_asgi
 from ctxkit.boundary.invocations import CLOSED
 from ctxkit.context._current import CURRENT
-from ctxkit.lifecycle import at_shutdown
+from ctxkit.lifecycle import on_shutdown
 
 if TYPE_CHECKING:
     from helpers.timeline import RecordingSink
@@ -334,7 +334,7 @@ def test_lifespan_flushes_before_the_server_hears_of_the_end(
     async def send(event: Any) -> None:
         timeline.append(event["type"])
 
-    remove = at_shutdown(lambda: timeline.append("shutdown"))
+    remove = on_shutdown(lambda: timeline.append("shutdown")).remove
     try:
         scope = {"type": "lifespan"}
         asyncio.run(ctxkit.ASGIMiddleware(app, mode="never")(scope, None, send))  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ from ctxkit.context import NO_FRAME, Frame
 from ctxkit.context._current import CURRENT
 from ctxkit.django import ContextMiddleware
 from ctxkit.django.handlers import cross_handler, handler_being_built
-from ctxkit.lifecycle import at_shutdown
+from ctxkit.lifecycle import on_shutdown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -349,7 +349,7 @@ def test_response_is_flushed_in_mode_always_only(
 
 def test_lifespan_of_djangos_handler_is_spoken_and_ends_in_the_shutdown() -> None:
     called: list[int] = []
-    remove = at_shutdown(lambda: called.append(1))
+    remove = on_shutdown(lambda: called.append(1)).remove
     try:
         sent = lifespan(ASGIHandler())
     finally:

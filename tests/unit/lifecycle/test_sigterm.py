@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 BEGINNING = """
 import os, signal, sys, threading, time
-from ctxkit.lifecycle import at_shutdown, drain_on_sigterm
+from ctxkit.lifecycle import on_shutdown, drain_on_sigterm
 def say(word):
     os.write(1, f"{word} ".encode())
 def end():
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(0.01)
-at_shutdown(lambda: say("drained"))
+on_shutdown(lambda: say("drained"))
 """
 
 
@@ -93,7 +93,7 @@ os._exit(0)
 def test_main_thread_that_holds_a_lock_which_the_end_wants_is_not_waited_for_for_ever() -> None:
     program = """
 lock = threading.Lock()
-at_shutdown(lambda: say("locked" if not lock.acquire(timeout=20) else "free"))
+on_shutdown(lambda: say("locked" if not lock.acquire(timeout=20) else "free"))
 drain_on_sigterm(0.1)
 with lock:
     end()
