@@ -61,7 +61,9 @@ async def cross_held(  # noqa: C901, PLR0913, PLR0917 - ASGI's own three, and ou
         return
     held = _Held(crossing, scope, receive, send, stamp)
     try:
-        begun = crossing.context.run(first_step, app, scope, held.receive, held.send)
+        begun = crossing.context.run(
+            first_step, crossing.frame, app, scope, held.receive, held.send
+        )
         if begun is not None:
             await drive_on(crossing, begun, held)
     except GeneratorExit:
@@ -173,7 +175,7 @@ class _Held:
         # A cancelled timer stays with the loop until its time: not with our context.
         self.timer = get_running_loop().call_later(limit, self._overdue, context=Context())
 
-    def send(  # noqa: C901 - each call would cost every request
+    def send(  # noqa: C901, PLR0912 - each call would cost every request
         self, message: Message
     ) -> Awaitable[None]:
         """Pass on what does not complete the response; hold that and what follows."""
@@ -189,6 +191,8 @@ class _Held:
         elif kind == "http.response.start":
             message, ends = self._begun(message), False
             completes = self._left == 0
+            if not completes and not self._tells and self.events is None:
+                return self._send(message)  # what was recorded so far has nudged
         elif kind in WITH_HEADERS:
             message, ends = self._stamped(message), False
         else:
@@ -302,11 +306,10 @@ class _Held:
         """Note what the header section announces; return a copy with the id of the request."""
         self._trailers = bool(message.get("trailers"))
         # They may be an iterator (Sanic's are), and are looked at before they leave.
-        headers: list[tuple[bytes, bytes]] = [*(message.get("headers") or ())]
+        message = dict(message)  # quicker than {**message, ...}
+        message["headers"] = headers = [*(message.get("headers") or ())]
         left = add_stamp_and_measure(headers, self._stamp)
         self._left = 0 if has_no_content(self._scope["method"], message["status"]) else left
-        message = dict(message)  # quicker than {**message, ...}
-        message["headers"] = headers
         return message
 
     def _stamped(self, message: Message) -> Message:

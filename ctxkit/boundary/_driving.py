@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import coroutine
+from types import CoroutineType, coroutine
 from typing import TYPE_CHECKING, Any
 
 from ctxkit.boundary.invocations import CLOSED
@@ -10,12 +10,17 @@ from ctxkit.context._current import CURRENT
 
 _set_current = CURRENT.set
 
+_COROUTINE: Any = CoroutineType
+# Stands for the end of an application.
+_RETURNED = object()
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
     from typing import Protocol
 
     from ctxkit.boundary._asgi_types import ASGIApp, Receive, Scope, Send
     from ctxkit.boundary.crossing import Crossing
+    from ctxkit.context import Frame
 
     class Watch(Protocol):
         """Wants to know when an application is suspended, and is told while :attr:`watching`."""
@@ -38,7 +43,7 @@ def drive(
     its thread, at half the price: this is the hot path of every request.
     """
     try:
-        begun = crossing.context.run(first_step, app, scope, receive, send)
+        begun = crossing.context.run(first_step, crossing.frame, app, scope, receive, send)
         if begun is not None:
             rest: Any = drive_on(crossing, begun, None)
             yield from rest
@@ -49,26 +54,30 @@ def drive(
 
 
 def first_step(
-    app: Callable[..., Any], scope: Scope, receive: Receive, send: Send
+    frame: Frame, app: Callable[..., Any], scope: Scope, receive: Receive, send: Send
 ) -> tuple[Any, object] | None:
-    """Run ``app`` up to where it waits for something; to be called in its context.
+    """Run ``app`` in ``frame`` up to where it waits for something; to be called in its context.
 
     Returns:
         Its coroutine, and what that awaits; None if it has returned, as most do.
     """
+    inner: Any
+    steps: Any
     over = True
     try:
+        _set_current(frame)
         inner = app(scope, receive, send)
-        if not hasattr(inner, "send"):
+        if type(inner) is not _COROUTINE:
             inner = _await(inner)
-        try:
-            awaited = inner.send(None)
-        except StopIteration:
+        # Not send(): that raises a StopIteration at the end, which for most requests is here.
+        steps = inner.__await__()
+        awaited = next(steps, _RETURNED)
+        if awaited is _RETURNED:
             return None
         over = False
-        return inner, awaited
+        return steps, awaited
     finally:
-        inner = None  # as above
+        inner = steps = None  # as above
         if over:
             _set_current(CLOSED)
 

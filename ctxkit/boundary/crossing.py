@@ -11,6 +11,7 @@ from ctxkit.boundary.invocations import Invocation, get_ready
 from ctxkit.boundary.keys import REQUEST_ID
 from ctxkit.boundary.request_id import chosen_id, is_well_formed
 from ctxkit.context import NO_FRAME, Deadline, Frame
+from ctxkit.context._children import Children
 from ctxkit.context._current import CURRENT
 from ctxkit.flushing.budget import lambda_context_in, remaining_of
 from ctxkit.lifecycle import begun
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from ctxkit.boundary.options import BoundaryOptions
 
-_current, _set_current = CURRENT.get, CURRENT.set
+_current = CURRENT.get
 
 #: Where an environ or a scope keeps its crossing, for boundaries further in.
 CROSSING: Final = "ctxkit.crossing"
@@ -49,7 +50,8 @@ class Crossing(Invocation):
         not to be trusted if it holds another request's frame: asyncio hands the context of
         the request that resumes reading to every later one on the connection
         (python/cpython#140947), and uvicorn and daphne start a pipelined request from the
-        one before it. Then the copy is taken of the ``baseline``.
+        one before it. Then the copy is taken of the ``baseline``. Whoever
+        takes the first step in there sets the frame, or has :meth:`enter` do it.
 
     Attributes:
         frame: The frame of the request.
@@ -76,9 +78,7 @@ class Crossing(Invocation):
         baseline: Context | None,
     ) -> None:
         # Not super().__init__(), which would cost a call and know less.
-        self.options = options
-        self.open = True
-        self._counted = False
+        self.options, self.open, self._counted = options, True, False
         if inbound_id and options.trust_request_id and is_well_formed(inbound_id):
             self.request_id = inbound_id  # as chosen_id() has it, spelled out
         else:
@@ -86,8 +86,8 @@ class Crossing(Invocation):
         if options.trust_context:
             self.request_id = take_in(carrier, known, self.request_id, inbound_id)
         known["request_id"] = self.request_id
-        host = lambda_context_in(carrier) if options.settles else None
-        if host is not None:
+        host = None
+        if options.settles and (host := lambda_context_in(carrier)) is not None:
             known["aws_request_id"] = getattr(host, "aws_request_id", None)
         if values:
             known.update(values)
@@ -97,25 +97,31 @@ class Crossing(Invocation):
         if counts:
             begun(known, options.mode)
         if outer is NO_FRAME:
-            self.context = context = copy_context()
-            self.frame = frame = Frame(known)
+            self.context = copy_context()
+            frame = Frame(known, None, None)
         elif outer.root is NO_FRAME or not counts:
-            self.context = context = copy_context()
-            self.frame = frame = outer.extended(known)
+            self.context = copy_context()
+            frame = outer.extended(known)
             frame.root = frame
         else:
-            self.context = context = Context() if baseline is None else baseline.copy()
-            self.frame = frame = Frame(known)
-        self.deadline = frame.deadline
-        context.run(_set_current, frame)
+            self.context = Context() if baseline is None else baseline.copy()
+            frame = Frame(known, None, None)
+        self.frame, self.deadline = frame, frame.deadline
         if not IN_FLIGHT.prepared:
             get_ready()
         if options.settles:
             if host is not None or HOST.remaining is not None or options.time_limit is not None:
                 _limit(self, host, carrier)
-            self.begin()
+            if options.watches:
+                frame.children = Children()
+            if options.counts or not IN_FLIGHT.pushing:
+                self.take_off()
         if TRACING.on or options.report_leaks:
             _trace_opening(self)
+
+    def enter(self) -> None:
+        """Set the frame in the context, where the first step in there does not."""
+        self.context.run(CURRENT.set, self.frame)
 
     def trace_closing(self) -> None:
         """Tell those who watch for leaks that the request is over."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from ctxkit.boundary.holding import IN_FLIGHT
 from ctxkit.boundary.hosting import HOST
-from ctxkit.boundary.options import FlushMode
 from ctxkit.context import Deadline, Frame
 from ctxkit.context._children import Children
 from ctxkit.flushing import flush, prepare
@@ -88,19 +87,19 @@ class Invocation:
         if not IN_FLIGHT.prepared:
             get_ready()
         if options.settles:
-            self.begin()
+            if options.watches and frame is not CLOSED:
+                frame.children = Children()
+            self.take_off()
 
-    def begin(self) -> None:
-        """Get ready for what the end is going to need."""
-        options, frame = self.options, self.frame
-        if options.watches and frame is not CLOSED:
-            frame.children = Children()
+    def take_off(self) -> None:
+        """Be in flight, and have the process push what is recorded meanwhile."""
+        options = self.options
+        if options.counts:
+            IN_FLIGHT.enter()
+            self._counted = True
         if options.holds and not IN_FLIGHT.pushing:
             IN_FLIGHT.pushing = True
             prepare(holds=True)
-        if options.mode is FlushMode.IDLE:
-            IN_FLIGHT.enter()
-            self._counted = True
 
     def finish(self, reason: str) -> FlushReport | None:
         """Settle, flush and close. The last step of everything that crosses a boundary.

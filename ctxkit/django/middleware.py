@@ -109,6 +109,7 @@ def _opened(request: HttpRequest) -> Crossing:
     crossing = Crossing(
         request.META, options, known, inbound, frame_values(UserHolder(request)), baseline=None
     )
+    crossing.enter()
     # For RequestIdFilter: Django logs a 404 when the middlewares are through.
     request.META[CROSSING] = crossing
     return crossing
