@@ -14,9 +14,12 @@ from helpers.servers import KINDS, python_path
 from ctxkit.testing import FreezingServer, LambdaHost, TelemetrySink
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from helpers.servers import Kind
+
+    from ctxkit.testing import Item
 
 LATENCY = 0.05  # seconds that a sink takes for one request
 #: What is asked for in turn: method and path.
@@ -54,13 +57,15 @@ class Run:
     """What was asked of one host.
 
     Attributes:
-        waits: Seconds that a response took more when it was held, by its path.
+        paired: The requests whose response was held, while the host was not frozen, by path.
+        waits: Seconds that such a response took more than one that was not held.
         round_trip: Seconds that the sinks took for one request, the median.
     """
 
     host: str
     asked: list[Asked] = field(default_factory=list)
     items: list[Any] = field(default_factory=list)
+    paired: dict[str, list[Asked]] = field(default_factory=lambda: defaultdict(list))
     waits: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     output: str = ""
 
@@ -72,10 +77,13 @@ class Run:
         """Return how long the flush held a response, the median in round trips of a sink."""
         return median(self.waits[path]) / self.round_trip
 
-    def added_at_rest(self, path: str) -> float:
-        """Return the same for the quietest quarter of the requests: others had to share."""
-        waits = sorted(self.waits[path])
-        return median(waits[: max(1, len(waits) // 4)]) / self.round_trip
+    def in_turn(self, path: str) -> int:
+        """Return how many requests to sinks the responses waited for, one after the other.
+
+        Of the best quarter: on a busy machine, what begins together may not overlap.
+        """
+        counts = sorted(in_turn(self.items_of(request)) for request in self.paired[path])
+        return counts[len(counts) // 4]
 
     def items_of(self, request: Asked) -> list[Any]:
         """Return what came of a request, a data point of a metric by its first arrival."""
@@ -93,6 +101,15 @@ class Run:
             ):
                 found.append(item)
         return found
+
+
+def in_turn(items: Iterable[Item]) -> int:
+    """Return the most items of which each came when the one before it was acknowledged."""
+    count, over = 0, 0.0
+    for item in sorted(items, key=lambda item: item.acknowledged):
+        if item.arrived >= over:
+            count, over = count + 1, item.acknowledged
+    return count
 
 
 def kind_of(host: str) -> Kind | None:
@@ -138,7 +155,9 @@ def run(host: str, folder: Path, requests: int, pairs: int) -> Run:
                 for path in PAIRED * (pairs if host not in LAMBDAS else 0):
                     passed = client.ask("GET", path, prefix="/never").latency
                     client.ask("GET", path)  # lands what that has left
-                    done.waits[path].append(client.ask("GET", path).latency - passed)
+                    held = client.ask("GET", path)
+                    done.paired[path].append(held)
+                    done.waits[path].append(held.latency - passed)
             finally:
                 done.output = opened.output()
                 done.items = sink.items

@@ -12,6 +12,7 @@ pytest.importorskip("awslambdaric")
 pytest.importorskip("sentry_sdk")
 pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
 
+from helpers.frozen import in_turn
 from helpers.lambda_hosts import all_landed, landed, named, running
 from helpers.uncovered import UNCOVERED
 
@@ -156,6 +157,7 @@ def test_mode_flushes_last_beside_the_wrappers_of_sdks(mode: str) -> None:
     setup = "sentry opentelemetry powertools"
     with running("wrapped", mode, setup=setup) as (function, sink):
         for n in range(4):
+            asked = time.time()
             result = function.invoke({"n": n})
             assert not result.failed, result
             assert all_landed(sink, n, result)
@@ -164,8 +166,11 @@ def test_mode_flushes_last_beside_the_wrappers_of_sdks(mode: str) -> None:
             kept = [item for item in sink.items if item.acknowledged <= (end or 0)]
             assert sum(item.kind == "sentry.transaction" for item in kept) == n + 1
             assert sum(item.kind == "otel.span" for item in kept) == 2 * (n + 1)
-        # Not Sentry's drain, OpenTelemetry's flush and ours, one after the other.
-        assert result.times.latency < 3 * LATENCY if mode == "exact" else 0.8 * LATENCY
+        if mode == "exact":
+            # Not Sentry's drain, OpenTelemetry's flush and ours, one after the other.
+            assert in_turn([item for item in kept if item.arrived > asked]) < 3
+        else:
+            assert any(item.acknowledged > result.times.complete for item in kept)
 
 
 @pytest.mark.parametrize("mode", ["exact", "extension"])
@@ -209,7 +214,7 @@ def test_mangum_lands_everything_and_its_lifespan_costs_nothing(mode: str) -> No
             assert exchange.times.stopped is not None
             assert len(landed(sink, n, exchange.times.stopped)) == 2
         if mode == "extension":
-            assert exchange.times.latency < 0.8 * LATENCY
+            assert len(landed(sink, n, exchange.times.complete)) < 2
 
 
 def test_end_of_the_environment_is_seen_and_used_to_flush() -> None:
