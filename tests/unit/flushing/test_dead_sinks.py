@@ -136,6 +136,7 @@ def test_late_pass_that_ends_well_closes_the_breaker_at_once(hanging: GatedSink)
     [lane] = engine._ENGINE.lanes()
     lane.breaker.fail()
     assert lane.breaker.state is BreakerState.OPEN
+    wait_until(lambda: lane.running)
     [late] = lane.running
     over = threading.Semaphore(0)
     lane.settle(late, _Signal(over))  # type: ignore[arg-type]
@@ -152,6 +153,7 @@ def test_late_pass_that_fails_opens_the_breaker(hanging: GatedSink) -> None:
     hanging.work = lambda: passes_gate() and False
     flush(0.15)
     [lane] = engine._ENGINE.lanes()
+    wait_until(lambda: lane.running)
     [late] = lane.running
     over = threading.Semaphore(0)
     lane.settle(late, _Signal(over))  # type: ignore[arg-type]
