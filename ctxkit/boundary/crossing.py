@@ -66,6 +66,8 @@ class Crossing(Invocation):
     context: Context
     deadline: Deadline | None
     frame: Frame
+    open: bool
+    options: BoundaryOptions
     request_id: str
 
     def __init__(  # noqa: C901, PLR0912, PLR0913, PLR0917 - called in two places, once per request
