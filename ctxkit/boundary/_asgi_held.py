@@ -192,7 +192,8 @@ class _Held:
             message, ends = self._begun(message), False
             completes = self._left == 0
             if not completes and not self._tells and self.events is None:
-                return self._send(message)  # what was recorded so far has nudged
+                nudge()
+                return self._send(message)
         elif kind in WITH_HEADERS:
             message, ends = self._stamped(message), False
         else:
