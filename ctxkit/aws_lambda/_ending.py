@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ctxkit.flushing import flush
 from ctxkit.lifecycle import run_shutdown
+from ctxkit.lifecycle.sigterm import Standby
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -39,8 +40,14 @@ def catch_sigterm() -> bool:
     if earlier not in (signal.SIG_DFL, None) and not callable(earlier):
         return False
 
+    # In a thread: the signal may have interrupted this one while it held what a flush needs.
+    try:
+        standby = Standby(_flush)
+    except RuntimeError:  # too many threads
+        return False
+
     def end(number: int, frame: FrameType | None) -> None:
-        _flush_elsewhere()
+        standby.call(_GRACE)
         if callable(earlier):
             earlier(number, frame)
         else:
@@ -52,21 +59,6 @@ def catch_sigterm() -> bool:
     return True
 
 
-def _flush_elsewhere() -> None:
-    """Flush without taking a lock in this thread, which the signal may have interrupted."""
-    done = threading.Lock()
-    done.acquire()
-    thread = threading.Thread(target=_flush, args=(done,), name="ctxkit.lambda.end", daemon=True)
-    try:
-        thread.start()
-    except RuntimeError:
-        return
-    done.acquire(timeout=_GRACE)
-
-
-def _flush(done: Any) -> None:
-    try:
-        run_shutdown()
-        flush(_GRACE, reason="shutdown")  # what the last of those recorded
-    finally:
-        done.release()
+def _flush() -> None:
+    run_shutdown()
+    flush(_GRACE, reason="shutdown")  # what the last of those recorded

@@ -78,6 +78,55 @@ def drain_on_sigterm(timeout: float = PATIENCE) -> Callable[[], None]:
 
 
 @final
+class Standby:
+    """Have a thread wait to do something in the midst of a signal handler.
+
+    It is there before: amid the locks of the main thread none can be started.
+
+    Args:
+        work: What to do.
+    """
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self._work = work
+        self._dismissed = False
+        self._start()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._start)
+
+    def call(self, timeout: float) -> None:
+        """Have it done, and wait for that, but no longer than ``timeout`` seconds."""
+        if os.getpid() != self._pid:  # forked by C code, which runs no hooks: no thread either
+            self._work()
+            return
+        done = threading.Event()
+        self._asked.put(done)  # reentrant, made for signal handlers
+        done.wait(timeout)
+
+    def dismiss(self) -> None:
+        """Let the thread end."""
+        self._dismissed = True
+        self._asked.put(None)
+
+    def _start(self) -> None:
+        if self._dismissed:  # in a child that was forked since
+            return
+        self._pid = os.getpid()
+        self._asked: SimpleQueue[threading.Event | None] = SimpleQueue()
+        # Explicitly empty: it must not keep the values of whoever called this.
+        threading.Thread(
+            target=Context().run, args=(self._wait,), name="ctxkit.sigterm", daemon=True
+        ).start()
+
+    def _wait(self) -> None:
+        while (done := self._asked.get()) is not None:
+            try:
+                self._work()
+            finally:
+                done.set()
+
+
+@final
 class _Draining:
     """Be the handler of SIGTERM.
 
@@ -89,17 +138,14 @@ class _Draining:
     def __init__(self, former: Any, timeout: float) -> None:
         self.former = former
         self.timeout = timeout
-        self._removed = False
-        self._start()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._start)
+        self._standby = Standby(_shut_down)
 
     def __call__(self, number: int, frame: Any) -> None:
         try:
             if callable(self.former):
                 self.former(number, frame)
         finally:
-            self._drain()
+            self._standby.call(self.timeout)
         if self.former == signal.SIG_DFL:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
@@ -109,34 +155,7 @@ class _Draining:
         current: object = signal.getsignal(signal.SIGTERM)
         if current is self:
             signal.signal(signal.SIGTERM, self.former)
-            self._removed = True
-            self._asked.put(None)
-
-    def _start(self) -> None:
-        """Have a thread wait for the end. It is there before: none can be started amid locks."""
-        if self._removed:  # in a child that was forked since
-            return
-        self._pid = os.getpid()
-        self._asked: SimpleQueue[threading.Event | None] = SimpleQueue()
-        # Explicitly empty: it must not keep the values of whoever called this.
-        threading.Thread(
-            target=Context().run, args=(self._work,), name="ctxkit.sigterm", daemon=True
-        ).start()
-
-    def _drain(self) -> None:
-        if os.getpid() != self._pid:  # forked by C code, which runs no hooks: no thread either
-            _shut_down()
-            return
-        done = threading.Event()
-        self._asked.put(done)  # reentrant, made for signal handlers
-        done.wait(self.timeout)
-
-    def _work(self) -> None:
-        while (done := self._asked.get()) is not None:
-            try:
-                _shut_down()
-            finally:
-                done.set()
+            self._standby.dismiss()
 
 
 def _shut_down() -> None:
