@@ -117,11 +117,13 @@ class Invocation:
             if self.frame.children is not None and may_have_survivors(self):
                 limit = Deadline.after(self.budget(reason))
                 settle(self.frame, self.telling(), self.options.leftovers, share_of(limit))
-            if self.count_out() and not nothing_pending():
-                allowed = self.budget(reason, limit)
-                report = flush(allowed, reason=reason, request_id=self.request_id or None)
         finally:
-            self.close()
+            try:
+                if self.count_out() and not nothing_pending():
+                    allowed = self.budget(reason, limit)
+                    report = flush(allowed, reason=reason, request_id=self.request_id or None)
+            finally:
+                self.close()
         return report
 
     def count_out(self) -> bool:

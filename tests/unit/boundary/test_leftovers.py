@@ -308,6 +308,19 @@ def test_flush_has_what_leftovers_leave_of_the_budget(
     assert 0.05 < budget <= 0.2 + 0.01
 
 
+@pytest.mark.parametrize("way", SYNC)
+def test_flush_comes_also_where_settling_is_interrupted(
+    way: str, endless: Work, sink: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ctxkit.boundary.invocations.settle", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        cross(way, endless.thread, mode="always", leftovers="await", timeout=20)
+    assert len(sink.timeouts) == 1
+
+
 def test_loop_that_stands_still_is_run_for_the_task_that_is_left_in_it(
     told: list[Leftover],
 ) -> None:
