@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 @pytest.mark.timeout(180)
 def test_demo_proves_that_everything_lands(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
-    command = [sys.executable, "-m", "ctxkit.cli", "demo", "--json", "--requests", "4"]
+    # The others are shown by CI itself.
+    options = ["--json", "--requests", "4", "--lanes", "gunicorn,lambda-decorator"]
+    command = [sys.executable, "-m", "ctxkit.cli", "demo", *options]
     done = subprocess.run(
         [*command, "--output", str(page)], capture_output=True, text=True, timeout=150, check=False
     )
@@ -28,7 +30,7 @@ def test_demo_proves_that_everything_lands(tmp_path: Path) -> None:
     lanes = {
         (lane["server"], lane["with_ctxkit"]): lane for lane in json.loads(done.stdout)["lanes"]
     }
-    assert len(lanes) == 10
+    assert len(lanes) == 4
     for (_, with_ctxkit), lane in lanes.items():
         if with_ctxkit:
             assert lane["landed"] == lane["expected"] > 0
