@@ -70,7 +70,11 @@ _GRANIAN = "-m granian --host 127.0.0.1 --port {port} --workers 1"
 _UWSGI = ("-c", "import sys, pyuwsgi; pyuwsgi.run(sys.argv[1:])")
 # It evaluates the name in the module, which makes its entry points when they are asked for.
 _HYPERCORN = "-m hypercorn ctxkit.demo.witness:__getattr__('asgi') --bind 127.0.0.1:{port}"
-_UWSGI_OPTIONS = "--http-socket 127.0.0.1:{port} --wsgi {app} --enable-threads --threads 4"
+# It looks for the name in the module's dictionary, and calls it where there is "()" behind it.
+_UWSGI_OPTIONS = (
+    "--http-socket 127.0.0.1:{port} --wsgi ctxkit.demo.witness:load_wsgi()"
+    " --enable-threads --threads 4"
+)
 
 #: By name, in the order in which they run.
 HOSTS: Mapping[str, Server] = {

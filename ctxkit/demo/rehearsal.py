@@ -217,6 +217,10 @@ def _report(lane: Lane, run: _Run, reference: _Run) -> LaneReport:
             problem = f"GET {sent.path} gave {sent.status}, and {model.status} when not frozen"
             raise HostError(lane.title, problem, run.output)
     expected = _expected(reference)
+    if not any(expected):
+        statuses = ", ".join(str(status) for status in sorted({s.status for s in run.sent}))
+        problem = f"its answers ({statuses}) recorded nothing at all"
+        raise HostError(lane.title, problem, run.output)
     items = run.sink.items
     marks = _marks(run.witness)
     return LaneReport(

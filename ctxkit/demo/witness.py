@@ -80,6 +80,11 @@ def _install(path: str) -> None:
         import_module("ctxkit.flushing").on_report(witness.on_flush)
 
 
+def load_wsgi() -> Any:
+    """Return the WSGI application, to servers that look into the module's dictionary (uWSGI)."""
+    return __getattr__("wsgi")
+
+
 def __getattr__(name: str) -> Any:
     if name not in _ENTRY_POINTS:
         raise AttributeError(name)
