@@ -53,6 +53,8 @@ _AT_ONCE = 3  # servers that start at the same time
 # Whatever of these the user has exported would bend the experiment.
 _FOREIGN_PREFIXES = ("OTEL_", "SENTRY_", "CTXKIT_", "AWS_", "DJANGO_", "K_", "FUNCTION", "SHOP_")
 _FOREIGN = (
+    "PYTHONASYNCIODEBUG",  # its reports of slow steps would be records of requests
+    "PYTHONDEVMODE",
     "DATABASE_URL",
     "PYTHONSAFEPATH",  # keeps the example's own folder off the path
     "http_proxy",

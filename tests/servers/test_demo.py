@@ -27,14 +27,16 @@ def test_demo_proves_that_everything_lands(tmp_path: Path) -> None:
     done = subprocess.run(
         [*command, "--output", str(page)], capture_output=True, text=True, timeout=150, check=False
     )
-    assert done.returncode == 0, done.stderr
     lanes = {
         (lane["server"], lane["with_ctxkit"]): lane for lane in json.loads(done.stdout)["lanes"]
     }
     assert len(lanes) == 2 * len(servers)
     for (_, with_ctxkit), lane in lanes.items():
         if with_ctxkit:
+            fates = [(each["path"], fate) for each in lane["requests"] for fate in each["items"]]
+            assert [fate for fate in fates if fate[1]["outcome"] != "landed"] == []
             assert lane["landed"] == lane["expected"] > 0
         else:
             assert lane["landed"] < lane["expected"] / 2
+    assert done.returncode == 0, done.stderr
     assert "<svg" in page.read_text()
