@@ -60,9 +60,8 @@ class ExtensionsApi:
             OSError: It could not be asked.
         """
         content = b'{"events":["INVOKE"]}'
-        connection = self._ask(
-            "POST", "/register", f"Lambda-Extension-Name: {_NAME}", content, _REGISTER_TIMEOUT
-        )
+        connection = socket.create_connection(self._address, _REGISTER_TIMEOUT)
+        self._ask(connection, "POST", "/register", f"Lambda-Extension-Name: {_NAME}", content)
         headers, _ = _answer(connection)
         self._identifier = headers.get("Lambda-Extension-Identifier") or ""
         if not self._identifier:
@@ -84,20 +83,21 @@ class ExtensionsApi:
 
         Who asks again gives up what was asked before.
         """
-        earlier, self._polling = self._polling, None
+        # No timeout: a frozen environment may wait for hours.
+        connection = socket.create_connection(self._address, None)
+        # Before it is used: another thread that asks must find whatever was asked.
+        earlier, self._polling = self._polling, connection
         if earlier is not None:
             with suppress(OSError):  # wakes a thread that waits for it; closing does not
                 earlier.shutdown(socket.SHUT_RDWR)
             earlier.close()
         header = f"Lambda-Extension-Identifier: {self._identifier}"
-        # No timeout: a frozen environment may wait for hours.
-        self._polling = self._ask("GET", "/event/next", header, b"", None)
-        return self._polling
+        self._ask(connection, "GET", "/event/next", header, b"")
+        return connection
 
     def _ask(
-        self, method: str, path: str, header: str, content: bytes, timeout: float | None
-    ) -> socket.socket:
-        connection = socket.create_connection(self._address, timeout)
+        self, connection: socket.socket, method: str, path: str, header: str, content: bytes
+    ) -> None:
         lines = (
             f"{method} {_ROOT}{path} HTTP/1.1",
             f"Host: {self._address[0]}:{self._address[1]}",
@@ -111,7 +111,6 @@ class ExtensionsApi:
         except OSError:
             connection.close()
             raise
-        return connection
 
 
 def _answer(connection: socket.socket) -> tuple[Any, Any]:
