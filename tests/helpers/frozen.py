@@ -140,6 +140,8 @@ def run(host: str, folder: Path, requests: int, pairs: int) -> Run:
         env = {
             "PYTHONPATH": python_path(),
             "CTXKIT_FLUSH_MODE": "always",
+            # Longer than a busy machine stands still.
+            "CTXKIT_FLUSH_TIMEOUT": "15",
             "SENTRY_DSN": sink.dsn,
             "OTLP_ENDPOINT": sink.otlp_endpoint,
             **({"CONCURRENT": "1"} if has_concurrent_transport() else {}),

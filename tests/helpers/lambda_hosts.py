@@ -37,6 +37,8 @@ def running(
             "OTEL_EXPORTER_OTLP_ENDPOINT": sink.otlp_endpoint,
             "FUNCTION_SETUP": setup,
             "CTXKIT_LAMBDA_MODE": mode,
+            # Longer than a busy machine stands still.
+            "CTXKIT_FLUSH_TIMEOUT": "15",
             # Where ctxkit is tested without being installed.
             "PYTHONPATH": os.pathsep.join(filter(None, map(os.path.abspath, sys.path))),
             # Background exports would make up for a flush that was forgotten.

@@ -18,7 +18,11 @@ def server(
     if not kind.available:
         pytest.skip(f"{kind.name} is not installed")
     folder = tmp_path_factory.mktemp(kind.name)
-    environ = {"CTXKIT_FLUSH_MODE": "always", "SERVED_LOG": str(folder / "landed.txt")}
+    environ = {
+        "CTXKIT_FLUSH_MODE": "always",
+        "CTXKIT_FLUSH_TIMEOUT": "15",
+        "SERVED_LOG": str(folder / "landed.txt"),
+    }
     (folder / "landed.txt").touch()
     with Server(kind, f"helpers.served:{kind.protocol}", folder, environ) as running:
         yield running

@@ -28,6 +28,7 @@ def test_every_item_of_every_request_is_acknowledged_before_the_last_byte(
     with TelemetrySink(latency=0.05) as sink:
         environ = {
             "CTXKIT_FLUSH_MODE": "always",
+            "CTXKIT_FLUSH_TIMEOUT": "15",  # longer than a busy machine stands still
             "SENTRY_DSN": sink.dsn,
             "OTLP_ENDPOINT": sink.otlp_endpoint,
         }
