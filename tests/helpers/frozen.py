@@ -176,7 +176,8 @@ def _opened(host: str, env: dict[str, str], folder: Path) -> FreezingServer | La
     argv = kind.argv(f"helpers.served_bodies:{kind.protocol}", 0)
     argv = [word.replace(":0", ":{port}") if word.endswith(":0") else word for word in argv]
     argv = ["{port}" if word == "0" else word for word in argv]
-    return FreezingServer(argv, env=env, cwd=folder)
+    # On a busy machine, what daphne imports alone takes long.
+    return FreezingServer(argv, env=env, cwd=folder, start_timeout=60)
 
 
 class _Client:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 REQUESTS = 100
 PAIRS = 10
-AT_ONCE = 8  # they wait more than they compute
+AT_ONCE = 4  # they wait more than they compute
 HOSTS = (
     "gunicorn-sync",
     "gunicorn-gthread",
