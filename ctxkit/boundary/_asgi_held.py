@@ -306,8 +306,8 @@ class _Held:
     def _begun(self, message: Message) -> Message:
         """Note what the header section announces; return a copy with the id of the request."""
         self._trailers = bool(message.get("trailers"))
-        # They may be an iterator (Sanic's are), and are looked at before they leave.
         message = dict(message)  # quicker than {**message, ...}
+        # They may be an iterator (Sanic's are), and are looked at before they leave.
         message["headers"] = headers = [*(message.get("headers") or ())]
         left = add_stamp_and_measure(headers, self._stamp)
         self._left = 0 if has_no_content(self._scope["method"], message["status"]) else left

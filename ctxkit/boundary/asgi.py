@@ -93,7 +93,7 @@ class ASGIMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run one connection of the application."""
-        await cross_asgi(self.app, scope, receive, send, self.options, None, self._baseline)
+        await cross_asgi(self.app, scope, receive, send, self.options, baseline=self._baseline)
 
 
 def cross_asgi(  # noqa: PLR0913, PLR0917 - ASGI's own three, and ours
@@ -103,6 +103,7 @@ def cross_asgi(  # noqa: PLR0913, PLR0917 - ASGI's own three, and ours
     send: Send,
     options: BoundaryOptions,
     values: Mapping[str, object] | None = None,
+    *,
     baseline: Context | None = None,
 ) -> Awaitable[None]:
     """Run one connection of ``app`` as :class:`ASGIMiddleware` does.

@@ -50,8 +50,8 @@ class Crossing(Invocation):
         not to be trusted if it holds another request's frame: asyncio hands the context of
         the request that resumes reading to every later one on the connection
         (python/cpython#140947), and uvicorn and daphne start a pipelined request from the
-        one before it. Then the copy is taken of the ``baseline``. Whoever
-        takes the first step in there sets the frame, or has :meth:`enter` do it.
+        one before it. Then the copy is taken of the ``baseline``. Whoever takes the first
+        step in there sets the frame, or has :meth:`enter` do it.
 
     Attributes:
         frame: The frame of the request.
@@ -88,8 +88,8 @@ class Crossing(Invocation):
         if options.trust_context:
             self.request_id = take_in(carrier, known, self.request_id, inbound_id)
         known["request_id"] = self.request_id
-        host = None
-        if options.settles and (host := lambda_context_in(carrier)) is not None:
+        host = lambda_context_in(carrier) if options.settles else None
+        if host is not None:
             known["aws_request_id"] = getattr(host, "aws_request_id", None)
         if values:
             known.update(values)
@@ -100,14 +100,14 @@ class Crossing(Invocation):
             begun(known, options.mode)
         if outer is NO_FRAME:
             self.context = copy_context()
-            frame = Frame(known, None, None)
+            frame = Frame(known)
         elif outer.root is NO_FRAME or not counts:
             self.context = copy_context()
             frame = outer.extended(known)
             frame.root = frame
         else:
             self.context = Context() if baseline is None else baseline.copy()
-            frame = Frame(known, None, None)
+            frame = Frame(known)
         self.frame, self.deadline = frame, frame.deadline
         if not IN_FLIGHT.prepared:
             get_ready()
@@ -116,7 +116,7 @@ class Crossing(Invocation):
                 _limit(self, host, carrier)
             if options.watches:
                 frame.children = Children()
-            if options.counts or not IN_FLIGHT.pushing:
+            if options.counts or not IN_FLIGHT.pushing:  # nearly never in "always"
                 self.take_off()
         if TRACING.on or options.report_leaks:
             _trace_opening(self)

@@ -12,7 +12,6 @@ from ctxkit.boundary.completion import Completion
 from ctxkit.boundary.crossing import CROSSING, Crossing, lay_over
 from ctxkit.boundary.hosting import meet_host
 from ctxkit.boundary.options import BoundaryOptions
-from ctxkit.context._current import CURRENT
 from ctxkit.context.stepping import iterate_in
 from ctxkit.flushing import nudge
 
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
 
     Headers = list[tuple[str, str]]
     Write = Callable[[bytes], object]
-
-
-_set_current = CURRENT.set
 
 
 class WSGIMiddleware:
@@ -103,15 +99,16 @@ class WSGIMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Run one request of the application."""
-        return cross_wsgi(self.app, environ, start_response, self.options, None, self._baseline)
+        return cross_wsgi(self.app, environ, start_response, self.options, baseline=self._baseline)
 
 
-def cross_wsgi(  # noqa: PLR0913, PLR0917 - WSGI's own two, and ours
+def cross_wsgi(  # noqa: PLR0913 - WSGI's own two, and ours
     app: WSGIApplication,
     environ: WSGIEnvironment,
     start_response: StartResponse,
     options: BoundaryOptions,
     values: Mapping[str, object] | None = None,
+    *,
     baseline: Context | None = None,
 ) -> Iterable[bytes]:
     """Run one request of ``app`` as :class:`WSGIMiddleware` does.
@@ -141,7 +138,7 @@ def cross_wsgi(  # noqa: PLR0913, PLR0917 - WSGI's own two, and ours
     }
     inbound = environ.get(options.environ_name) if options.environ_name else None
     crossing = environ[CROSSING] = Crossing(environ, options, known, inbound, values, baseline)
-    crossing.context.run(_set_current, crossing.frame)  # as crossing.enter() has it
+    crossing.enter()
     if not options.settles:
         return cross_passed(crossing, app, environ, start_response)
     response = _Response(crossing, environ, start_response)

@@ -71,6 +71,7 @@ class Frame(Mapping[str, object]):
     def __init__(
         self,
         values: dict[str, object],
+        *,
         root: Frame | None = None,
         deadline: Deadline | None = None,
     ) -> None:

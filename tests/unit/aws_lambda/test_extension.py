@@ -54,6 +54,14 @@ class Lambda:
         assert thread is not None
         return thread
 
+    def refuse(self) -> threading.Thread:
+        """Know the extension no more; return its thread when that has heard of it."""
+        thread = self.thread
+        self.server.renew()
+        self.extension._api.poll()  # what was asked before is never answered
+        thread.join(10)
+        return thread
+
     def kill(self) -> threading.Thread:
         """End the thread, which waits for an event, when it has got that."""
         event = _extensions_api.Event
@@ -200,10 +208,7 @@ def test_thread_that_was_replaced_takes_no_event(host: Lambda) -> None:
 def test_extension_that_is_not_known_any_more_gives_up_and_says_so(
     host: Lambda, caplog: pytest.LogCaptureFixture
 ) -> None:
-    thread = host.thread
-    host.server.renew()
-    host.extension._api.poll()
-    thread.join(10)
+    thread = host.refuse()
     assert not host.extension.healthy
     assert "ctxkit.lambda.extension_refused: 403" in caplog.text
     host.extension.attend()
@@ -213,10 +218,7 @@ def test_extension_that_is_not_known_any_more_gives_up_and_says_so(
 def test_extension_that_was_refused_is_not_replaced(
     host: Lambda, caplog: pytest.LogCaptureFixture
 ) -> None:
-    thread = host.thread
-    host.server.renew()
-    host.extension._api.poll()
-    thread.join(10)
+    thread = host.refuse()
     host.extension.replace()
     assert host.thread is thread
     assert not host.extension.healthy

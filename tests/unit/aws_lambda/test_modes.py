@@ -335,16 +335,17 @@ def test_managed_instance_waits_for_nothing(
     assert flushes == []
 
 
-@pytest.mark.parametrize("managed", [False, True])
-def test_leftovers_are_named_unless_the_process_goes_on(
-    monkeypatch: pytest.MonkeyPatch,
-    client: Any,
-    caplog: pytest.LogCaptureFixture,
-    *,
-    managed: bool,
-) -> None:
-    if managed:
+@pytest.fixture(params=[False, True])
+def managed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Be on a Managed Instance, or not."""
+    if request.param:
         monkeypatch.setenv("AWS_LAMBDA_MAX_CONCURRENCY", "4")
+    return bool(request.param)
+
+
+def test_leftovers_are_named_unless_the_process_goes_on(
+    client: Any, caplog: pytest.LogCaptureFixture, *, managed: bool
+) -> None:
     go_on = threading.Event()
     threads = [ctxkit.Thread(target=go_on.wait, name="poller")]
 
@@ -358,16 +359,9 @@ def test_leftovers_are_named_unless_the_process_goes_on(
     assert ("poller" in caplog.text) is not managed
 
 
-@pytest.mark.parametrize("managed", [False, True])
 def test_log_line_of_the_environment_says_whether_answers_are_held(
-    monkeypatch: pytest.MonkeyPatch,
-    client: Any,
-    caplog: pytest.LogCaptureFixture,
-    *,
-    managed: bool,
+    client: Any, caplog: pytest.LogCaptureFixture, *, managed: bool
 ) -> None:
-    if managed:
-        monkeypatch.setenv("AWS_LAMBDA_MAX_CONCURRENCY", "4")
     with caplog.at_level(logging.INFO, "ctxkit"):
         ctxkit.flush_before_return(lambda event, context: None)({}, Context())
     held = "never" if managed else "always"
