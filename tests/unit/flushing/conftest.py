@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ctxkit.flushing import _alerts, engine
+from ctxkit.testing import TelemetrySink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,3 +34,10 @@ def flush_threads() -> Callable[[], list[str]]:
         return sorted(thread.name for thread in new if thread.name.startswith("ctxkit.flush."))
 
     return names
+
+
+@pytest.fixture
+def backend() -> Iterator[TelemetrySink]:
+    """Return a sink that takes everything at once, until a test says otherwise."""
+    with TelemetrySink() as sink:
+        yield sink

@@ -20,17 +20,12 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: E402
 
 from ctxkit.flushing import add_sink, engine, flush, start_spooling, stop_spooling  # noqa: E402
 from ctxkit.flushing.engine import nothing_pending  # noqa: E402
-from ctxkit.testing import TelemetrySink  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-
-@pytest.fixture
-def backend() -> Iterator[TelemetrySink]:
-    with TelemetrySink() as sink:
-        yield sink
+    from ctxkit.testing import TelemetrySink
 
 
 @pytest.fixture

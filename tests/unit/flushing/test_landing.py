@@ -15,16 +15,11 @@ from helpers.land_opentelemetry import OTel, otel_set_up  # noqa: E402 - needs t
 from helpers.land_sentry import sentry_set_up  # noqa: E402
 
 from ctxkit.flushing import flush  # noqa: E402
-from ctxkit.testing import TelemetrySink  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
-@pytest.fixture
-def backend() -> Iterator[TelemetrySink]:
-    with TelemetrySink() as sink:
-        yield sink
+    from ctxkit.testing import TelemetrySink
 
 
 @pytest.fixture

@@ -41,12 +41,6 @@ SIGNALS = ("otel.traces", "otel.metrics", "otel.logs")
 
 
 @pytest.fixture
-def backend() -> Iterator[TelemetrySink]:
-    with TelemetrySink() as sink:
-        yield sink
-
-
-@pytest.fixture
 def otel(backend: TelemetrySink, monkeypatch: pytest.MonkeyPatch) -> Iterator[OTel]:
     with otel_set_up(backend.otlp_endpoint, monkeypatch) as otel:
         yield otel

@@ -14,20 +14,13 @@ import pytest
 from helpers.land import FakeSink, GatedSink
 
 from ctxkit.flushing import add_sink, engine, flush
-from ctxkit.testing import TelemetrySink
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from ctxkit.testing import TelemetrySink
 
 TESTS = Path(__file__).parents[2]
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
-
-
-@pytest.fixture
-def backend() -> Iterator[TelemetrySink]:
-    with TelemetrySink() as sink:
-        yield sink
 
 
 def run(script: str, *args: str, **environ: str) -> list[str]:

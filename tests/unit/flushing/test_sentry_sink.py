@@ -27,12 +27,6 @@ if TYPE_CHECKING:
     from ctxkit.flushing import SinkResult
 
 
-@pytest.fixture
-def backend() -> Iterator[TelemetrySink]:
-    with TelemetrySink() as sink:
-        yield sink
-
-
 def sentry_result(timeout: float = 10) -> SinkResult:
     [result] = flush(timeout).results
     assert result.sink == "sentry"

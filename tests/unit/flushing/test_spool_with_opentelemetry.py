@@ -23,10 +23,11 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 
 from ctxkit.flushing import flush, prepare
 from ctxkit.flushing.sinks import discover
-from ctxkit.testing import TelemetrySink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ctxkit.testing import TelemetrySink
 
 ROOT = Path(__file__).parents[3]
 SIGNALS = ("otel.traces", "otel.metrics", "otel.logs")
@@ -35,12 +36,6 @@ KINDS = ["otel.log", "otel.metric", "otel.span"]
 # Before 1.35 the exporters retried for a minute, whatever their timeout.
 OLD = tuple(map(int, version("opentelemetry-sdk").split(".")[:2])) < (1, 35)
 gives_up = pytest.mark.skipif(OLD, reason="this exporter does not give up in time")
-
-
-@pytest.fixture
-def backend() -> Iterator[TelemetrySink]:
-    with TelemetrySink() as sink:
-        yield sink
 
 
 @pytest.fixture

@@ -23,19 +23,14 @@ from ctxkit.contrib.opentelemetry import ConcurrentExporter
 from ctxkit.contrib.sentry import ConcurrentTransport
 from ctxkit.flushing import flush, prepare
 from ctxkit.flushing.sinks import discover
-from ctxkit.testing import TelemetrySink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from ctxkit.testing import TelemetrySink
+
 NAMES = [f"dear {number}" for number in range(8)]
-
-
-@pytest.fixture
-def backend() -> Iterator[TelemetrySink]:
-    with TelemetrySink() as sink:
-        yield sink
 
 
 @pytest.fixture

@@ -19,18 +19,13 @@ from helpers.land_sentry import sentry_set_up
 from helpers.spooled import eventually, last_flush, rested, results, spooling, status
 
 from ctxkit.flushing import flush, prepare, start_spooling, stop_spooling
-from ctxkit.testing import TelemetrySink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ctxkit.testing import TelemetrySink
+
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture
-def backend() -> Iterator[TelemetrySink]:
-    with TelemetrySink() as sink:
-        yield sink
 
 
 @pytest.fixture

@@ -8,16 +8,9 @@ from helpers.land import FakeSink
 from ctxkit.flushing import add_sink, after_restore, before_snapshot, flush, prepare, thawed
 from ctxkit.lifecycle import run_after_restore, run_before_snapshot
 from ctxkit.lifecycle._occasions import THAW
-from ctxkit.testing import TelemetrySink
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture
-def backend() -> Iterator[TelemetrySink]:
-    with TelemetrySink() as sink:
-        yield sink
+    from ctxkit.testing import TelemetrySink
 
 
 class Listening(FakeSink):
