@@ -15,7 +15,7 @@ from ctxkit.boundary._driving import drive, drive_on, first_step
 from ctxkit.boundary._ending import Ending
 from ctxkit.boundary._server_timing import server_timing
 from ctxkit.boundary._shielded import finish_shielded, finished, flush_shielded
-from ctxkit.boundary._stamping import WITH_HEADERS, add_stamp, add_stamp_and_measure, stamping
+from ctxkit.boundary._stamping import WITH_HEADERS, add_stamp, stamping
 from ctxkit.boundary.completion import has_no_content
 from ctxkit.boundary.invocations import budget
 from ctxkit.flushing import nudge
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 #: The longest that an application may go on after it completed its response, in seconds.
 SETTLE_LIMIT: Final = 10.0
+
+_SIZE: Final = len(b"content-length")
+_OK: Final = 200
 
 # What only names a file: the application may delete or close it when it believes it sent.
 _BY_REFERENCE: Final = frozenset(("http.response.pathsend", "http.response.zerocopysend"))
@@ -117,8 +120,8 @@ class _Held:
         "_ending",
         "_late",
         "_left",
+        "_method",
         "_receive",
-        "_scope",
         "_send",
         "_stamp",
         "_tells",
@@ -141,7 +144,7 @@ class _Held:
     ) -> None:
         self._crossing = crossing
         self._stamp = stamp
-        self._scope = scope
+        self._method: str | None = scope["method"] if scope["type"] == "http" else None
         self._receive = receive
         self._send = send
         # Content still to come until the client is satisfied; None: only the end tells.
@@ -242,7 +245,7 @@ class _Held:
             message = await self._ending.event_before(self._receive)
             if message is not None:
                 return message
-        if self._scope["type"] == "websocket":
+        if self._method is None:
             return {"type": "websocket.disconnect", "code": 1005, "reason": ""}
         return {"type": "http.disconnect"}
 
@@ -305,12 +308,29 @@ class _Held:
 
     def _begun(self, message: Message) -> Message:
         """Note what the header section announces; return a copy with the id of the request."""
-        self._trailers = bool(message.get("trailers"))
-        message = dict(message)  # quicker than {**message, ...}
+        if "trailers" in message:
+            self._trailers = bool(message["trailers"])
+        message = {**message}
+        headers: list[tuple[bytes, bytes]]
         # They may be an iterator (Sanic's are), and are looked at before they leave.
         message["headers"] = headers = [*(message.get("headers") or ())]
-        left = add_stamp_and_measure(headers, self._stamp)
-        self._left = 0 if has_no_content(self._scope["method"], message["status"]) else left
+        # What add_stamp() and announced_length() do, in one go, and has_no_content().
+        left, stamp = None, self._stamp
+        name = b"" if stamp is None else stamp[0]
+        size = len(name)
+        for field, value in headers:
+            found = len(field)
+            if found == size and field.lower() == name:
+                stamp = None
+            if found == _SIZE and field.lower() == b"content-length" and value.isdigit():
+                shown = int(value)
+                left = shown if left is None or shown < left else left
+        if stamp is not None:
+            headers.append(stamp)
+        status = message["status"]
+        if self._method == "HEAD" or (status != _OK and has_no_content("", status)):
+            left = 0
+        self._left = left
         return message
 
     def _stamped(self, message: Message) -> Message:
@@ -318,7 +338,7 @@ class _Held:
         headers: list[tuple[bytes, bytes]] = [*(message.get("headers") or ())]
         if self._stamp is not None:
             add_stamp(headers, self._stamp)
-        message = dict(message)  # quicker than {**message, ...}
+        message = {**message}
         message["headers"] = headers
         return message
 

@@ -14,8 +14,6 @@ WITH_HEADERS: Final = frozenset(
     ("http.response.start", "websocket.accept", "websocket.http.response.start")
 )
 
-_SIZE: Final = len(b"content-length")
-
 
 def add_stamp(headers: list[tuple[bytes, bytes]], stamp: tuple[bytes, bytes]) -> None:
     """Add the header field ``stamp`` unless there is one of its name."""
@@ -28,27 +26,6 @@ def add_stamp(headers: list[tuple[bytes, bytes]], stamp: tuple[bytes, bytes]) ->
     headers.append(stamp)
 
 
-def add_stamp_and_measure(
-    headers: list[tuple[bytes, bytes]], stamp: tuple[bytes, bytes] | None
-) -> int | None:
-    """Do what :func:`add_stamp` does; return what ``announced_length`` would, in one go."""
-    length = None
-    name = b"" if stamp is None else stamp[0]
-    size = len(name)
-    for field, value in headers:
-        # The length first: it tells most fields apart.
-        found = len(field)
-        if found == size and field.lower() == name:
-            stamp = None
-        # As announced_length() has it, spelled out: this is looked at in every response.
-        if found == _SIZE and field.lower() == b"content-length" and value.isdigit():
-            shown = int(value)
-            length = shown if length is None or shown < length else length
-    if stamp is not None:
-        headers.append(stamp)
-    return length
-
-
 def stamping(send: Send, stamp: tuple[bytes, bytes]) -> Send:
     """Return ``send`` with ``stamp`` added to the headers of the response."""
 
@@ -58,7 +35,7 @@ def stamping(send: Send, stamp: tuple[bytes, bytes]) -> Send:
             add_stamp(headers, stamp)
             # A copy: the application may use its message again, for another request. And
             # its headers may be an iterator, which is used up now.
-            message = dict(message)
+            message = {**message}
             message["headers"] = headers
         return send(message)
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from ctxkit.boundary._driving import drive
 from ctxkit.boundary._stamping import stamping
-from ctxkit.boundary.crossing import CROSSING, Crossing, lay_over
+from ctxkit.boundary.crossing import CROSSING, Crossing, choose_id, lay_over
 from ctxkit.boundary.hosting import HOST, meet_host
 from ctxkit.boundary.options import BoundaryOptions
+from ctxkit.boundary.request_id import LONGEST
 from ctxkit.flushing import aflush
 from ctxkit.lifecycle import begin_lifespan, end_lifespan
 
@@ -136,10 +137,23 @@ def cross_asgi(  # noqa: PLR0913, PLR0917 - ASGI's own three, and ours
     if wire_name:
         for name, value in scope["headers"]:
             if name == wire_name:
-                inbound = str(value, "latin-1")
+                inbound = value
                 break
-    crossing = scope[CROSSING] = Crossing(scope, options, known, inbound, values, baseline)
-    stamp = (wire_name, crossing.request_id.encode()) if wire_name else None
+    if (
+        # Most are letters, digits and hyphens, and choose_id() takes thrice as long to tell.
+        (inbound and options.trust_request_id and len(inbound) <= LONGEST)
+        and not options.trust_context
+        and inbound.replace(b"-", b"").isalnum()
+    ):
+        sent, request_id = inbound, inbound.decode()
+    else:
+        told = None if inbound is None else str(inbound, "latin-1")
+        request_id = choose_id(scope, options, known, told)
+        sent = request_id.encode()
+    stamp = (wire_name, sent) if wire_name else None
+    host = scope.get("aws.context") if options.settles else None  # Mangum's
+    crossing = Crossing(scope, options, known, request_id, host, values, baseline)
+    scope[CROSSING] = crossing
     if not options.settles:
         if stamp is not None:
             send = stamping(send, stamp)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from ctxkit.boundary.holding import IN_FLIGHT
 from ctxkit.boundary.hosting import HOST
-from ctxkit.boundary.invocations import Invocation, get_ready
+from ctxkit.boundary.invocations import Invocation, get_ready, start_pushing
 from ctxkit.boundary.keys import REQUEST_ID
-from ctxkit.boundary.request_id import chosen_id, is_well_formed
+from ctxkit.boundary.request_id import chosen_id
 from ctxkit.context import NO_FRAME, Deadline, Frame
 from ctxkit.context._children import Children
 from ctxkit.context._current import CURRENT
@@ -40,7 +40,8 @@ class Crossing(Invocation):
             deadline in it.
         options: What was chosen at this boundary.
         known: What the protocol tells: method, path, ...
-        inbound_id: The value of the request id header, or None.
+        request_id: What :func:`choose_id` returned.
+        host: Lambda's context object, if an adapter has left one; None otherwise.
         values: Further values for the frame, laid over the known ones.
         baseline: The context to start from where the current one is another request's.
 
@@ -75,20 +76,14 @@ class Crossing(Invocation):
         carrier: Mapping[str, object],
         options: BoundaryOptions,
         known: dict[str, object],
-        inbound_id: str | None,
+        request_id: str,
+        host: object | None,
         values: Mapping[str, object] | None,
         baseline: Context | None,
     ) -> None:
         # Not super().__init__(), which would cost a call and know less.
         self.options, self.open, self._counted = options, True, False
-        if inbound_id and options.trust_request_id and is_well_formed(inbound_id):
-            self.request_id = inbound_id  # as chosen_id() has it, spelled out
-        else:
-            self.request_id = _choose(inbound_id, options, known)
-        if options.trust_context:
-            self.request_id = take_in(carrier, known, self.request_id, inbound_id)
-        known["request_id"] = self.request_id
-        host = lambda_context_in(carrier) if options.settles else None
+        self.request_id = known["request_id"] = request_id
         if host is not None:
             known["aws_request_id"] = getattr(host, "aws_request_id", None)
         if values:
@@ -116,8 +111,11 @@ class Crossing(Invocation):
                 _limit(self, host, carrier)
             if options.watches:
                 frame.children = Children()
-            if options.counts or not IN_FLIGHT.pushing:  # nearly never in "always"
-                self.take_off()
+            if options.counts:
+                IN_FLIGHT.enter(None)
+                self._counted = True
+            if options.holds and not IN_FLIGHT.pushing:
+                start_pushing()
         if TRACING.on or options.report_leaks:
             _trace_opening(self)
 
@@ -128,6 +126,20 @@ class Crossing(Invocation):
     def trace_closing(self) -> None:
         """Tell those who watch for leaks that the request is over."""
         _trace_closing(self)
+
+
+def opened(
+    environ: Mapping[str, object],
+    options: BoundaryOptions,
+    known: dict[str, object],
+    values: Mapping[str, object] | None,
+    baseline: Context | None,
+) -> Crossing:
+    """Return the crossing of a request that is told by an environ: see :class:`Crossing`."""
+    inbound: Any = environ.get(options.environ_name) if options.environ_name else None
+    request_id = choose_id(environ, options, known, inbound)
+    host = lambda_context_in(environ) if options.settles else None
+    return Crossing(environ, options, known, request_id, host, values, baseline)
 
 
 def _limit(crossing: Crossing, host: object, carrier: Mapping[str, object]) -> None:
@@ -143,11 +155,26 @@ def _limit(crossing: Crossing, host: object, carrier: Mapping[str, object]) -> N
         crossing.deadline = crossing.frame.deadline = Deadline.after(remaining)
 
 
-def _choose(inbound: str | None, options: BoundaryOptions, known: dict[str, object]) -> str:
-    """Return the id of a request; note among ``known`` the client's own if that was refused."""
+def choose_id(
+    carrier: Mapping[str, object],
+    options: BoundaryOptions,
+    known: dict[str, object],
+    inbound: str | None,
+) -> str:
+    """Return the id of a request, taken over or made.
+
+    Args:
+        carrier: The environ or the scope.
+        options: What was chosen at this boundary.
+        known: What the protocol tells. Gets the client's own id if that was refused, and
+            what the caller sent of its context if that is trusted.
+        inbound: The value of the request id header, or None.
+    """
     request_id, refused = chosen_id(inbound, trusted=options.trust_request_id)
     if refused is not None:
         known["client_request_id"] = refused
+    if options.trust_context:
+        request_id = _take_in(carrier, known, request_id, inbound)
     return request_id
 
 
@@ -180,7 +207,7 @@ def lay_over(crossing: Crossing, values: Mapping[str, object] | None) -> None:
         CURRENT.set(frame.extended(values))
 
 
-def take_in(
+def _take_in(
     carrier: Mapping[str, object], known: dict[str, object], request_id: str, inbound: str | None
 ) -> str:
     """Add to ``known`` what the caller sent of its own context.

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class InFlight:
@@ -20,14 +24,10 @@ class InFlight:
         pushing: Whether it was made ready to push what requests record while they run.
     """
 
-    __slots__ = ("_running", "prepared", "pushing")
+    __slots__ = ("_running", "enter", "prepared", "pushing")
 
     def __init__(self) -> None:
         self.restart()
-
-    def enter(self) -> None:
-        """Count one more request."""
-        self._running.append(None)
 
     def leave(self) -> bool:
         """Count one request less; return whether it was the last.
@@ -43,7 +43,9 @@ class InFlight:
     def restart(self) -> None:
         """Forget the parent's requests."""
         # A list, whose ends are changed in one step: a lock would cost more than all else here.
-        self._running: list[None] = []
+        self._running: list[object] = []
+        #: Count one more request; call it with anything.
+        self.enter: Callable[[object], None] = self._running.append
         self.prepared: bool = False
         self.pushing: bool = False
 

@@ -12,9 +12,10 @@ from ctxkit.context._children import Children
 from ctxkit.flushing import flush, prepare
 from ctxkit.flushing.budget import affordable, default_timeout
 from ctxkit.flushing.engine import nothing_pending
-from ctxkit.lifecycle import ended
+from ctxkit.lifecycle._occasions import RESET
 from ctxkit.lifecycle._survivors import may_have_survivors
 from ctxkit.lifecycle.leftovers import settle
+from ctxkit.lifecycle.phases import ENVIRONMENT
 from ctxkit.propagation._tracing import TRACING
 
 if TYPE_CHECKING:
@@ -89,17 +90,11 @@ class Invocation:
         if options.settles:
             if options.watches and frame is not CLOSED:
                 frame.children = Children()
-            self.take_off()
-
-    def take_off(self) -> None:
-        """Be in flight, and have the process push what is recorded meanwhile."""
-        options = self.options
-        if options.counts:
-            IN_FLIGHT.enter()
-            self._counted = True
-        if options.holds and not IN_FLIGHT.pushing:
-            IN_FLIGHT.pushing = True
-            prepare(holds=True)
+            if options.counts:
+                IN_FLIGHT.enter(None)
+                self._counted = True
+            if options.holds and not IN_FLIGHT.pushing:
+                start_pushing()
 
     def finish(self, reason: str) -> FlushReport | None:
         """Settle, flush and close. The last step of everything that crosses a boundary.
@@ -152,8 +147,8 @@ class Invocation:
                 self.open = False  # first: what is called below may raise, or end this once more
                 if TRACING.on:
                     self.trace_closing()
-                if self._counts:
-                    ended()
+                if self._counts and (ENVIRONMENT.cold or RESET.hooks):  # what it would look at
+                    ENVIRONMENT.ended()
         finally:
             self.frame = CLOSED
             self.context = NOWHERE
@@ -195,6 +190,12 @@ def get_ready() -> None:
     """Get this process ready for its first invocation."""
     IN_FLIGHT.prepared = True
     prepare()
+
+
+def start_pushing() -> None:
+    """Have this process push what is recorded while its requests run."""
+    IN_FLIGHT.pushing = True
+    prepare(holds=True)
 
 
 def budget(timeout: float | None, deadline: Deadline | None) -> float:

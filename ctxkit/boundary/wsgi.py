@@ -9,7 +9,7 @@ from ctxkit.boundary._server_timing import NAME, server_timing
 from ctxkit.boundary._wsgi_file import as_sent
 from ctxkit.boundary._wsgi_passed import cross_passed
 from ctxkit.boundary.completion import Completion
-from ctxkit.boundary.crossing import CROSSING, Crossing, lay_over
+from ctxkit.boundary.crossing import CROSSING, lay_over, opened
 from ctxkit.boundary.hosting import meet_host
 from ctxkit.boundary.options import BoundaryOptions
 from ctxkit.context.stepping import iterate_in
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+    from ctxkit.boundary.crossing import Crossing
     from ctxkit.context.stepping import SteppedIterator
     from ctxkit.flushing import FlushReport
 
@@ -136,8 +137,7 @@ def cross_wsgi(  # noqa: PLR0913 - WSGI's own two, and ours
         "path": path,
         "protocol": "http",
     }
-    inbound = environ.get(options.environ_name) if options.environ_name else None
-    crossing = environ[CROSSING] = Crossing(environ, options, known, inbound, values, baseline)
+    crossing = environ[CROSSING] = opened(environ, options, known, values, baseline)
     crossing.enter()
     if not options.settles:
         return cross_passed(crossing, app, environ, start_response)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import MiddlewareNotUsed
 
-from ctxkit.boundary import CROSSING, Crossing
+from ctxkit.boundary import CROSSING
+from ctxkit.boundary.crossing import opened
 from ctxkit.boundary.hosting import meet_host
 from ctxkit.context.stepping import aiterate_in, iterate_in, run_coroutine_in
 from ctxkit.django import conf
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
+
+    from ctxkit.boundary import Crossing
 
 
 class ContextMiddleware:
@@ -105,10 +108,7 @@ def _opened(request: HttpRequest) -> Crossing:
         "path": request.path,
         "protocol": "http",
     }
-    inbound = request.META.get(options.environ_name) if options.environ_name else None
-    crossing = Crossing(
-        request.META, options, known, inbound, frame_values(UserHolder(request)), baseline=None
-    )
+    crossing = opened(request.META, options, known, frame_values(UserHolder(request)), None)
     crossing.enter()
     # For RequestIdFilter: Django logs a 404 when the middlewares are through.
     request.META[CROSSING] = crossing

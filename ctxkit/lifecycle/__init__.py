@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from ctxkit.lifecycle.lifespan import end_lifespan as end_lifespan
     from ctxkit.lifecycle.phases import Environment as Environment
     from ctxkit.lifecycle.phases import begun as begun
-    from ctxkit.lifecycle.phases import ended as ended
     from ctxkit.lifecycle.phases import environment as environment
     from ctxkit.lifecycle.scratch import ScratchCache as ScratchCache
     from ctxkit.lifecycle.sigterm import drain_on_sigterm as drain_on_sigterm
@@ -55,7 +54,7 @@ else:
             "hosts": ("Hold", "Host", "detect"),
             "leftovers": ("Leftover", "LeftoverPolicy", "on_leftovers"),
             "lifespan": ("begin_lifespan", "end_lifespan"),
-            "phases": ("Environment", "begun", "ended", "environment"),
+            "phases": ("Environment", "begun", "environment"),
             "scratch": ("ScratchCache",),
             "sigterm": ("drain_on_sigterm",),
             "warming": ("Warm", "warm"),

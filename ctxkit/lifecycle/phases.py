@@ -251,9 +251,8 @@ class Environment:
 
 ENVIRONMENT: Final = Environment()
 
-#: What a boundary calls, once at each end of a request.
+#: What a boundary calls at the beginning of each request.
 begun: Callable[[dict[str, object], str], None] = ENVIRONMENT.begun
-ended: Callable[[], None] = ENVIRONMENT.ended
 
 
 def environment() -> Environment:

@@ -136,18 +136,17 @@ def bodies_run_in_the_context_of_the_server(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_request_inherits_the_one_before(patch: pytest.MonkeyPatch) -> None:
-    for module in (asgi, wsgi):
-        trusting = SimpleNamespace(copy=copy_context)
-        patch.setattr(module, "Crossing", _with_baseline(trusting))
+    _give_another_baseline(patch, SimpleNamespace(copy=copy_context))
 
 
-def _with_baseline(baseline: Any) -> Any:
-    return lambda *args: crossing.Crossing(*args[:-1], baseline)
+def _give_another_baseline(patch: pytest.MonkeyPatch, baseline: Any) -> None:
+    for module, name in ((asgi, "Crossing"), (wsgi, "opened")):
+        open_ = getattr(crossing, name)
+        patch.setattr(module, name, lambda *args, open_=open_: open_(*args[:-1], baseline))
 
 
 def a_request_forgets_its_baseline(patch: pytest.MonkeyPatch) -> None:
-    for module in (asgi, wsgi):
-        patch.setattr(module, "Crossing", _with_baseline(None))
+    _give_another_baseline(patch, None)
 
 
 def scopes_are_left_by_token_alone(patch: pytest.MonkeyPatch) -> None:

@@ -22,12 +22,20 @@ def wsgi_parts_are_never_complete(patch: pytest.MonkeyPatch) -> None:
 
 
 def asgi_parts_are_never_complete(patch: pytest.MonkeyPatch) -> None:
-    measure = _asgi_held.add_stamp_and_measure
+    _measure_otherwise(patch, lambda left: None)
 
-    def unmeasured(headers: Any, stamp: Any) -> None:
-        measure(headers, stamp)
 
-    patch.setattr(_asgi_held, "add_stamp_and_measure", unmeasured)
+def _measure_otherwise(
+    patch: pytest.MonkeyPatch, other: Callable[[int | None], int | None]
+) -> None:
+    begun = _Held._begun
+
+    def measured_otherwise(self: Any, message: Any) -> Any:
+        message = begun(self, message)
+        self._left = other(self._left)
+        return message
+
+    patch.setattr(_Held, "_begun", measured_otherwise)
 
 
 def wsgi_parts_wait_for_the_next(patch: pytest.MonkeyPatch) -> None:
@@ -45,14 +53,7 @@ def wsgi_parts_wait_for_the_next(patch: pytest.MonkeyPatch) -> None:
 
 
 def asgi_parts_wait_although_more_come(patch: pytest.MonkeyPatch) -> None:
-    begun = _Held._begun
-
-    def hasty(self: Any, message: Any) -> Any:
-        message = begun(self, message)
-        self._left = 1
-        return message
-
-    patch.setattr(_Held, "_begun", hasty)
+    _measure_otherwise(patch, lambda left: 1)
 
 
 def wsgi_heads_have_content(patch: pytest.MonkeyPatch) -> None:
@@ -60,7 +61,7 @@ def wsgi_heads_have_content(patch: pytest.MonkeyPatch) -> None:
 
 
 def asgi_heads_have_content(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(_asgi_held, "has_no_content", lambda method, status: False)
+    _measure_otherwise(patch, lambda left: left or None)
 
 
 def wsgi_lengths_are_not_read(patch: pytest.MonkeyPatch) -> None:
@@ -68,13 +69,7 @@ def wsgi_lengths_are_not_read(patch: pytest.MonkeyPatch) -> None:
 
 
 def asgi_the_length_is_one_too_short(patch: pytest.MonkeyPatch) -> None:
-    measure = _asgi_held.add_stamp_and_measure
-
-    def less(headers: Any, stamp: Any) -> int | None:
-        length = measure(headers, stamp)
-        return length and length - 1
-
-    patch.setattr(_asgi_held, "add_stamp_and_measure", less)
+    _measure_otherwise(patch, lambda left: left and left - 1)
 
 
 def wsgi_written_parts_do_not_count(patch: pytest.MonkeyPatch) -> None:
@@ -272,14 +267,17 @@ def asgi_ids_are_stamped_over(patch: pytest.MonkeyPatch) -> None:
     def over(headers: Any, stamp: Any) -> None:
         headers[:] = [*(field for field in headers if field[0] != stamp[0]), stamp]
 
-    measure = _asgi_held.add_stamp_and_measure
+    begun = _Held._begun
 
-    def over_and_measured(headers: Any, stamp: Any) -> int | None:
-        length = measure(headers, None)
-        over(headers, stamp)
-        return length
+    def over_at_the_start(self: Any, message: Any) -> Any:
+        stamp, self._stamp = self._stamp, None
+        message = begun(self, message)
+        self._stamp = stamp
+        if stamp is not None:
+            over(message["headers"], stamp)
+        return message
 
-    patch.setattr(_asgi_held, "add_stamp_and_measure", over_and_measured)
+    patch.setattr(_Held, "_begun", over_at_the_start)
     patch.setattr(_asgi_held, "add_stamp", over)
     patch.setattr(_stamping, "add_stamp", over)
 

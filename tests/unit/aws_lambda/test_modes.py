@@ -208,7 +208,7 @@ def test_idle_response_is_left_to_the_flush_of_the_invocation_too(
 ) -> None:
     aws_lambda.install("exact")
     runtime().next()
-    call = Crossing({}, BoundaryOptions(FlushMode.IDLE), {}, None, None, None)
+    call = Crossing({}, BoundaryOptions(FlushMode.IDLE), {}, "r", None, None, None)
     if asynchronous:
         asyncio.run(finish_shielded(call, "response"))
     else:

@@ -23,7 +23,7 @@ def remaining(text: str, *, asgi: bool = False) -> float | None:
     carrier: dict[str, Any] = {"HTTP_X_AMZN_LAMBDA_CONTEXT": text, "REQUEST_METHOD": "GET"}
     if asgi:
         carrier = {"headers": [(b"a", b"b"), (b"x-amzn-lambda-context", text.encode())]}
-    crossing = Crossing(carrier, BoundaryOptions(FlushMode.ALWAYS), {}, None, None, None)
+    crossing = Crossing(carrier, BoundaryOptions(FlushMode.ALWAYS), {}, "r", None, None, None)
     return None if crossing.deadline is None else crossing.deadline.remaining()
 
 

@@ -12,6 +12,7 @@ from helpers.asgi import Exchange, body, start
 import ctxkit
 from ctxkit.boundary import CROSSING, BoundaryOptions, cross_asgi
 from ctxkit.boundary.invocations import CLOSED
+from ctxkit.boundary.request_id import chosen_id
 from ctxkit.context._current import CURRENT
 from ctxkit.lifecycle import on_shutdown
 
@@ -355,3 +356,18 @@ def test_unknown_protocol_is_passed_on_untouched() -> None:
     asyncio.run(ctxkit.ASGIMiddleware(app, mode="always")(scope, receive, send))  # type: ignore[arg-type]
     assert seen == [scope, receive, send]
     assert scope == {"type": "mqtt"}
+
+
+def test_ids_are_taken_over_by_the_one_rule() -> None:
+    one = [bytes((byte,)) for byte in range(256)]
+    edges = [b"", b"--", b"-a-.-", b"a" * 128, *(each * 129 for each in (b"a", b"-", b"."))]
+    seen: dict[str, object] = {}
+    app = ctxkit.ASGIMiddleware(telling(seen), mode="never")
+    for inbound in (*one, *(b"a" + each for each in one), *edges):
+        seen.clear()
+        exchange = exchanged(app, headers=[(b"x-request-id", inbound)])
+        told, refused = chosen_id(inbound.decode("latin-1"), trusted=True)
+        taken = told.encode() == inbound
+        assert (seen["request_id"] == told) == taken, inbound
+        assert seen.get("client_request_id") == refused, inbound
+        assert exchange.header(b"x-request-id") == [str(seen["request_id"]).encode()]

@@ -10,10 +10,10 @@ from ctxkit.boundary.holding import InFlight
 
 def test_only_the_last_one_out_is_told_so() -> None:
     flights = InFlight()
-    flights.enter()
-    flights.enter()
+    flights.enter(None)
+    flights.enter(None)
     assert [flights.leave(), flights.leave()] == [False, True]
-    flights.enter()
+    flights.enter(None)
     assert flights.leave()
 
 
@@ -23,7 +23,7 @@ def test_leaving_at_once_tells_one_at_least() -> None:
     barrier = Barrier(count)
 
     def fly() -> bool:
-        flights.enter()
+        flights.enter(None)
         barrier.wait(10)
         return flights.leave()
 
@@ -36,11 +36,11 @@ FORKING = """
 import os
 from ctxkit.boundary.holding import IN_FLIGHT
 
-IN_FLIGHT.enter()
+IN_FLIGHT.enter(None)
 IN_FLIGHT.prepared = True
 child = os.fork()
 if not child:
-    IN_FLIGHT.enter()
+    IN_FLIGHT.enter(None)
     os._exit(7 if IN_FLIGHT.leave() and not IN_FLIGHT.prepared else 1)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 assert IN_FLIGHT.leave()

@@ -83,7 +83,7 @@ def test_one_of_several_in_idle_mode_does_not_wait(
             pass
         assert timeline == []
     assert timeline == ["flush"]
-    IN_FLIGHT.enter()
+    IN_FLIGHT.enter(None)
     assert IN_FLIGHT.leave()
 
 
