@@ -13,6 +13,7 @@ from ctxkit.boundary.hosting import HOST, meet_host
 from ctxkit.boundary.options import BoundaryOptions
 from ctxkit.boundary.request_id import LONGEST
 from ctxkit.flushing import aflush
+from ctxkit.flushing.budget import ASGI_CONTEXT_KEY
 from ctxkit.lifecycle import begin_lifespan, end_lifespan
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def cross_asgi(  # noqa: PLR0913, PLR0917 - ASGI's own three, and ours
         request_id = choose_id(scope, options, known, told)
         sent = request_id.encode()
     stamp = (wire_name, sent) if wire_name else None
-    host = scope.get("aws.context") if options.settles else None  # Mangum's
+    host = scope.get(ASGI_CONTEXT_KEY) if options.settles else None
     crossing = Crossing(scope, options, known, request_id, host, values, baseline)
     scope[CROSSING] = crossing
     if not options.settles:

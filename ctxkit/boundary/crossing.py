@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from ctxkit.boundary.holding import IN_FLIGHT
 from ctxkit.boundary.hosting import HOST
-from ctxkit.boundary.invocations import Invocation, get_ready, start_pushing
+from ctxkit.boundary.invocations import Invocation, get_ready
 from ctxkit.boundary.keys import REQUEST_ID
 from ctxkit.boundary.request_id import chosen_id
 from ctxkit.context import NO_FRAME, Deadline, Frame
@@ -71,7 +71,7 @@ class Crossing(Invocation):
     options: BoundaryOptions
     request_id: str
 
-    def __init__(  # noqa: C901, PLR0912, PLR0913, PLR0917 - called in two places, once per request
+    def __init__(  # noqa: C901, PLR0913, PLR0917 - called in two places, once per request
         self,
         carrier: Mapping[str, object],
         options: BoundaryOptions,
@@ -104,8 +104,8 @@ class Crossing(Invocation):
             self.context = Context() if baseline is None else baseline.copy()
             frame = Frame(known)
         self.frame, self.deadline = frame, frame.deadline
-        if not IN_FLIGHT.prepared:
-            get_ready()
+        if not IN_FLIGHT.prepared or (options.holds and not IN_FLIGHT.pushing):
+            get_ready(options)
         if options.settles:
             if host is not None or HOST.remaining is not None or options.time_limit is not None:
                 _limit(self, host, carrier)
@@ -114,8 +114,6 @@ class Crossing(Invocation):
             if options.counts:
                 IN_FLIGHT.enter(None)
                 self._counted = True
-            if options.holds and not IN_FLIGHT.pushing:
-                start_pushing()
         if TRACING.on or options.report_leaks:
             _trace_opening(self)
 

@@ -85,16 +85,14 @@ class Invocation:
         self.deadline: Deadline | None = deadline
         self.open: bool = True
         self._counted = False
-        if not IN_FLIGHT.prepared:
-            get_ready()
+        if not IN_FLIGHT.prepared or (options.holds and not IN_FLIGHT.pushing):
+            get_ready(options)
         if options.settles:
             if options.watches and frame is not CLOSED:
                 frame.children = Children()
             if options.counts:
                 IN_FLIGHT.enter(None)
                 self._counted = True
-            if options.holds and not IN_FLIGHT.pushing:
-                start_pushing()
 
     def finish(self, reason: str) -> FlushReport | None:
         """Settle, flush and close. The last step of everything that crosses a boundary.
@@ -147,7 +145,7 @@ class Invocation:
                 self.open = False  # first: what is called below may raise, or end this once more
                 if TRACING.on:
                     self.trace_closing()
-                if self._counts and (ENVIRONMENT.cold or RESET.hooks):  # what it would look at
+                if self._counts and (ENVIRONMENT.cold or RESET.hooks):
                     ENVIRONMENT.ended()
         finally:
             self.frame = CLOSED
@@ -186,16 +184,11 @@ def share_of(limit: Deadline) -> float:
     return LEFTOVERS_SHARE * limit.remaining()
 
 
-def get_ready() -> None:
-    """Get this process ready for its first invocation."""
+def get_ready(options: BoundaryOptions) -> None:
+    """Get this process ready for its first invocation, and for its first that is held."""
     IN_FLIGHT.prepared = True
-    prepare()
-
-
-def start_pushing() -> None:
-    """Have this process push what is recorded while its requests run."""
-    IN_FLIGHT.pushing = True
-    prepare(holds=True)
+    IN_FLIGHT.pushing = options.holds
+    prepare(holds=options.holds)
 
 
 def budget(timeout: float | None, deadline: Deadline | None) -> float:

@@ -16,7 +16,10 @@ DEFAULT_TIMEOUT: Final = 2.0
 TIMEOUT_VARIABLE: Final = "CTXKIT_FLUSH_TIMEOUT"
 
 # Where adapters put Lambda's context object: Mangum (ASGI), apig-wsgi and awsgi, serverless-wsgi.
-_CONTEXT_KEYS = ("aws.context", "awsgi.context", "apig_wsgi.context", "serverless.context")
+#: Where Mangum leaves Lambda's context object: the one adapter for ASGI.
+ASGI_CONTEXT_KEY: Final = "aws.context"
+
+_CONTEXT_KEYS = (ASGI_CONTEXT_KEY, "awsgi.context", "apig_wsgi.context", "serverless.context")
 
 
 def default_timeout(environ: Mapping[str, str] = os.environ) -> float:
@@ -94,7 +97,7 @@ def lambda_context_in(carrier: Mapping[str, object]) -> object | None:
     """Return Lambda's context object, if an adapter has left it in an environ or a scope."""
     # Spelled out: most carriers hold none, and each request asks.
     if not (
-        "aws.context" in carrier  # Mangum
+        ASGI_CONTEXT_KEY in carrier
         or "awsgi.context" in carrier
         or "apig_wsgi.context" in carrier
         or "serverless.context" in carrier

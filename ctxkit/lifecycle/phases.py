@@ -183,11 +183,12 @@ class Environment:
             known["cold_start"] = self.cold
 
     def ended(self) -> None:
-        """Note that a request is over, and have its remains forgotten."""
-        if self.cold:
-            self.cold = False
-        if RESET.hooks:
-            RESET.run()
+        """Note that a request is over, and have its remains forgotten.
+
+        Does nothing in a warm environment where nobody waits for that.
+        """
+        self.cold = False
+        RESET.run()
 
     def initialise(self) -> None:
         """Call whoever waits for the process to begin, once."""

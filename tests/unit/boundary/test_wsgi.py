@@ -255,7 +255,11 @@ def test_closed_body_closes_the_crossing(mode: str) -> None:
 
 def test_process_is_prepared_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    monkeypatch.setattr("ctxkit.boundary.invocations.prepare", lambda: calls.append("prepared"))
+
+    def prepare(*, holds: bool) -> None:
+        calls.append("prepared")
+
+    monkeypatch.setattr("ctxkit.boundary.invocations.prepare", prepare)
     monkeypatch.setattr(IN_FLIGHT, "prepared", False)
     for _ in range(2):
         Exchange()(ctxkit.WSGIMiddleware(telling({}), mode="never"))
