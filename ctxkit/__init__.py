@@ -11,10 +11,16 @@ __version__ = "0.1.0"
 TYPE_CHECKING = False  # type checkers go by the name; typing itself is some twenty modules
 if TYPE_CHECKING:
     from ctxkit.boundary import ASGIMiddleware as ASGIMiddleware
+    from ctxkit.boundary import Call as Call
+    from ctxkit.boundary import Interceptor as Interceptor
     from ctxkit.boundary import RequestIdFilter as RequestIdFilter
     from ctxkit.boundary import WSGIMiddleware as WSGIMiddleware
+    from ctxkit.boundary import add_interceptor as add_interceptor
+    from ctxkit.boundary import either as either
     from ctxkit.boundary import flush_before_return as flush_before_return
+    from ctxkit.boundary import interceptor as interceptor
     from ctxkit.boundary import invocation as invocation
+    from ctxkit.boundary import remove_interceptor as remove_interceptor
     from ctxkit.context import Accessor as Accessor
     from ctxkit.context import Deadline as Deadline
     from ctxkit.context import Frame as Frame
@@ -29,10 +35,22 @@ if TYPE_CHECKING:
     from ctxkit.context import register_accessor as register_accessor
     from ctxkit.context import unregister_accessor as unregister_accessor
     from ctxkit.exceptions import AdoptionError as AdoptionError
+    from ctxkit.exceptions import BindingNotFound as BindingNotFound
+    from ctxkit.exceptions import Cancelled as Cancelled
     from ctxkit.exceptions import ConfigurationError as ConfigurationError
+    from ctxkit.exceptions import ContractViolation as ContractViolation
     from ctxkit.exceptions import CtxkitError as CtxkitError
+    from ctxkit.exceptions import DeadlineExceeded as DeadlineExceeded
+    from ctxkit.exceptions import DuplicateName as DuplicateName
+    from ctxkit.exceptions import FrameClosed as FrameClosed
+    from ctxkit.exceptions import FunctionNotFound as FunctionNotFound
+    from ctxkit.exceptions import InvalidTarget as InvalidTarget
     from ctxkit.exceptions import KeyNotBoundError as KeyNotBoundError
+    from ctxkit.exceptions import MissingContext as MissingContext
     from ctxkit.exceptions import MissingDependencyError as MissingDependencyError
+    from ctxkit.exceptions import PermissionDenied as PermissionDenied
+    from ctxkit.exceptions import PoolClosed as PoolClosed
+    from ctxkit.exceptions import PoolFull as PoolFull
     from ctxkit.flushing import FlushReport as FlushReport
     from ctxkit.flushing import Sink as Sink
     from ctxkit.flushing import aflush as aflush
@@ -77,10 +95,16 @@ else:
         {
             "boundary": (
                 "ASGIMiddleware",
+                "Call",
+                "Interceptor",
                 "RequestIdFilter",
                 "WSGIMiddleware",
+                "add_interceptor",
+                "either",
                 "flush_before_return",
+                "interceptor",
                 "invocation",
+                "remove_interceptor",
             ),
             "context": (
                 "Accessor",
@@ -99,10 +123,22 @@ else:
             ),
             "exceptions": (
                 "AdoptionError",
+                "BindingNotFound",
+                "Cancelled",
                 "ConfigurationError",
+                "ContractViolation",
                 "CtxkitError",
+                "DeadlineExceeded",
+                "DuplicateName",
+                "FrameClosed",
+                "FunctionNotFound",
+                "InvalidTarget",
                 "KeyNotBoundError",
+                "MissingContext",
                 "MissingDependencyError",
+                "PermissionDenied",
+                "PoolClosed",
+                "PoolFull",
             ),
             "flushing": ("FlushReport", "Sink", "aflush", "flush"),
             "lifecycle": (

@@ -116,3 +116,244 @@ class HostError(CtxkitError, RuntimeError):
 
     def _data(self) -> tuple[object, ...]:
         return (self.command, self.problem, self.output)
+
+
+class FunctionNotFound(CtxkitError, LookupError):
+    """Report a name under which there is no function.
+
+    Args:
+        name: The name that was asked for, ``"package.module:name"``.
+        problem: Why there is none.
+    """
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(
+            f"There is no function {name!r}: {problem}. "
+            'Name it "package.module:name", and put @ctxkit.function on it.'
+        )
+        self.name = name
+        self.problem = problem
+
+    def _data(self) -> tuple[object, ...]:
+        return (self.name, self.problem)
+
+
+class InvalidTarget(CtxkitError, ValueError):
+    """Report what is not the name of a function, nor a function.
+
+    Args:
+        target: What was given.
+    """
+
+    def __init__(self, target: object) -> None:
+        shown = target if isinstance(target, str) else repr(target)
+        super().__init__(
+            f'{shown!r} cannot be called. Give a function, or its name: "package.module:name".'
+        )
+        self.target = shown
+
+    def _data(self) -> tuple[object, ...]:
+        return (self.target,)
+
+
+class DuplicateName(CtxkitError, ValueError):
+    """Report a second thing under a name that has to be the only one.
+
+    Args:
+        kind: What it is: ``"function"``, ``"pool"``, ``"interceptor"``, ``"binding"``.
+        name: The name.
+    """
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f"There is a {kind} {name!r} already. Give this one another name.")
+        self.kind = kind
+        self.name = name
+
+    def _data(self) -> tuple[object, ...]:
+        return (self.kind, self.name)
+
+
+class MissingContext(CtxkitError, LookupError):
+    """Report values that a function requires and that its caller's frame does not hold.
+
+    Args:
+        function: The name of the function.
+        missing: The names of all that are missing.
+    """
+
+    def __init__(self, function: str, missing: str | tuple[str, ...]) -> None:
+        names = (missing,) if isinstance(missing, str) else missing
+        super().__init__(
+            f"{function} requires what is not bound in the current frame: {', '.join(names)}. "
+            "Bind it around the call, or give it with using()."
+        )
+        self.function = function
+        self.missing: tuple[str, ...] = names
+
+    def _data(self) -> tuple[object, ...]:
+        return (self.function, self.missing)
+
+
+class FrameClosed(CtxkitError, RuntimeError):
+    """Report something that was asked of a frame whose call or request is over.
+
+    Args:
+        action: What was asked: ``"defer"``, ``"start"``.
+    """
+
+    def __init__(self, action: str) -> None:
+        super().__init__(
+            f"Cannot {action}: the call or request that opened this frame is over. "
+            "Await what it starts before it returns, or spawn what is to outlive it."
+        )
+        self.action = action
+
+    def _data(self) -> tuple[object, ...]:
+        return (self.action,)
+
+
+class DeadlineExceeded(CtxkitError, TimeoutError):
+    """Report a call whose time was over.
+
+    Args:
+        function: Whose time it was: the function that the deadline was set for.
+        timeout: The seconds it was allowed; None where a host has set the deadline.
+    """
+
+    retryable = False
+    http_status = 504
+
+    def __init__(self, function: str, timeout: float | None = None) -> None:
+        allowed = "" if timeout is None else f" of {timeout} s"
+        super().__init__(f"The time{allowed} for {function} is over.")
+        self.function = function
+        self.timeout = timeout
+
+    def _data(self) -> tuple[object, ...]:
+        return (self.function, self.timeout)
+
+
+class Cancelled(CtxkitError, RuntimeError):
+    """Report, in synchronous code, that its caller does not wait for it any more.
+
+    Coroutines get :class:`asyncio.CancelledError` instead.
+
+    Args:
+        function: The function that was cancelled.
+    """
+
+    retryable = False
+
+    def __init__(self, function: str) -> None:
+        super().__init__(f"{function} was cancelled by its caller.")
+        self.function = function
+
+    def _data(self) -> tuple[object, ...]:
+        return (self.function,)
+
+
+class PermissionDenied(CtxkitError, PermissionError):
+    """Report a call that the caller's actor, or its scope, does not allow.
+
+    The actor is not named: errors are sent to third parties.
+
+    Args:
+        function: The function that was called.
+        permission: The permission it asks for.
+        reason: Why it was denied.
+    """
+
+    retryable = False
+    http_status = 403
+
+    def __init__(self, function: str, permission: str, reason: str) -> None:
+        super().__init__(f"{function} asks for the permission {permission!r}: {reason}.")
+        self.function = function
+        self.permission = permission
+        self.reason = reason
+
+    def _data(self) -> tuple[object, ...]:
+        return (self.function, self.permission, self.reason)
+
+
+class PoolFull(CtxkitError, RuntimeError):
+    """Report a pool that has neither a free place nor room to wait.
+
+    Args:
+        pool: The name of the pool.
+        waiting: How many wait already.
+    """
+
+    retryable = True
+    http_status = 503
+
+    def __init__(self, pool: str, waiting: int) -> None:
+        super().__init__(
+            f"The pool {pool!r} is full: {waiting} wait already. Try again later, or give it "
+            "more workers or a larger buffer."
+        )
+        self.pool = pool
+        self.waiting = waiting
+
+    def _data(self) -> tuple[object, ...]:
+        return (self.pool, self.waiting)
+
+
+class PoolClosed(CtxkitError, RuntimeError):
+    """Report a pool that takes no more work.
+
+    Args:
+        pool: The name of the pool.
+    """
+
+    retryable = False
+
+    def __init__(self, pool: str) -> None:
+        super().__init__(f"The pool {pool!r} was closed. Close it after its last use.")
+        self.pool = pool
+
+    def _data(self) -> tuple[object, ...]:
+        return (self.pool,)
+
+
+class ContractViolation(CtxkitError, ValueError):
+    """Report arguments or a result that are not what the contract says.
+
+    Args:
+        function: The function that was called.
+        side: ``"input"`` for arguments, ``"output"`` for the result.
+        errors: What is wrong, one sentence each, without the values.
+    """
+
+    retryable = False
+
+    def __init__(self, function: str, side: str, errors: str | tuple[str, ...]) -> None:
+        told = (errors,) if isinstance(errors, str) else errors
+        super().__init__(f"The {side} of {function} breaks its contract: {'; '.join(told)}.")
+        self.function = function
+        self.side = side
+        self.errors: tuple[str, ...] = told
+
+    def _data(self) -> tuple[object, ...]:
+        return (self.function, self.side, self.errors)
+
+
+class BindingNotFound(CtxkitError, LookupError):
+    """Report a contract that nothing is provided for.
+
+    Args:
+        contract: The name of the protocol.
+        name: The name of the binding; empty for the default one.
+    """
+
+    def __init__(self, contract: str, name: str = "") -> None:
+        which = f" named {name!r}" if name else ""
+        super().__init__(
+            f"Nothing{which} is provided for {contract}. "
+            f"Call ctxkit.provide({contract}, ...) before ctxkit.use({contract})."
+        )
+        self.contract = contract
+        self.name = name
+
+    def _data(self) -> tuple[object, ...]:
+        return (self.contract, self.name)

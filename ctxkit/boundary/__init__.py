@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from ctxkit.boundary.decorators import flush_before_return as flush_before_return
     from ctxkit.boundary.entering import Entry as Entry
     from ctxkit.boundary.entering import invocation as invocation
+    from ctxkit.boundary.intercepting import Call as Call
+    from ctxkit.boundary.intercepting import Interceptor as Interceptor
+    from ctxkit.boundary.intercepting import add_interceptor as add_interceptor
+    from ctxkit.boundary.intercepting import either as either
+    from ctxkit.boundary.intercepting import interceptor as interceptor
+    from ctxkit.boundary.intercepting import remove_interceptor as remove_interceptor
     from ctxkit.boundary.invocations import Invocation as Invocation
     from ctxkit.boundary.keys import CLIENT_REQUEST_ID as CLIENT_REQUEST_ID
     from ctxkit.boundary.keys import COLD_START as COLD_START
@@ -38,15 +44,16 @@ else:
             "crossing": ("CROSSING", "Crossing"),
             "decorators": ("flush_before_return",),
             "entering": ("Entry", "invocation"),
-            "invocations": ("Invocation",),
-            "keys": (
-                "CLIENT_REQUEST_ID",
-                "COLD_START",
-                "METHOD",
-                "PATH",
-                "PROTOCOL",
-                "REQUEST_ID",
+            "intercepting": (
+                "Call",
+                "Interceptor",
+                "add_interceptor",
+                "either",
+                "interceptor",
+                "remove_interceptor",
             ),
+            "invocations": ("Invocation",),
+            "keys": ("CLIENT_REQUEST_ID", "COLD_START", "METHOD", "PATH", "PROTOCOL", "REQUEST_ID"),
             "log_filter": ("RequestIdFilter",),
             "options": ("BoundaryOptions", "FlushMode"),
             "wsgi": ("WSGIMiddleware", "cross_wsgi"),

@@ -39,6 +39,11 @@ def is_coroutine_function(decorator: str, function: Any) -> bool:
     return bool(flags & _COROUTINE)
 
 
+def is_generator_function(function: Any) -> bool:
+    """Return whether a call of ``function`` makes a generator."""
+    return callable(function) and bool(_code_flags(function) & _GENERATOR)
+
+
 def _code_flags(function: Any) -> int:
     """Return what kind of function a call would run, as the flags of its code."""
     while isinstance(function, partial):
