@@ -30,9 +30,12 @@ if TYPE_CHECKING:
     from ctxkit.context import ThreadLocalAccessor as ThreadLocalAccessor
     from ctxkit.context import bind as bind
     from ctxkit.context import capture as capture
+    from ctxkit.context import checkpoint as checkpoint
     from ctxkit.context import current as current
+    from ctxkit.context import defer as defer
     from ctxkit.context import get as get
     from ctxkit.context import register_accessor as register_accessor
+    from ctxkit.context import remaining as remaining
     from ctxkit.context import unregister_accessor as unregister_accessor
     from ctxkit.exceptions import AdoptionError as AdoptionError
     from ctxkit.exceptions import BindingNotFound as BindingNotFound
@@ -55,6 +58,9 @@ if TYPE_CHECKING:
     from ctxkit.flushing import Sink as Sink
     from ctxkit.flushing import aflush as aflush
     from ctxkit.flushing import flush as flush
+    from ctxkit.functions import acall as acall
+    from ctxkit.functions import call as call
+    from ctxkit.functions import function as function
     from ctxkit.lifecycle import Environment as Environment
     from ctxkit.lifecycle import ScratchCache as ScratchCache
     from ctxkit.lifecycle import after_restore as after_restore
@@ -116,9 +122,12 @@ else:
                 "ThreadLocalAccessor",
                 "bind",
                 "capture",
+                "checkpoint",
                 "current",
+                "defer",
                 "get",
                 "register_accessor",
+                "remaining",
                 "unregister_accessor",
             ),
             "exceptions": (
@@ -141,6 +150,7 @@ else:
                 "PoolFull",
             ),
             "flushing": ("FlushReport", "Sink", "aflush", "flush"),
+            "functions": ("acall", "call", "function"),
             "lifecycle": (
                 "Environment",
                 "ScratchCache",

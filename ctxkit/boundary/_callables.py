@@ -39,6 +39,12 @@ def is_coroutine_function(decorator: str, function: Any) -> bool:
     return bool(flags & _COROUTINE)
 
 
+def is_native_coroutine_function(function: Any) -> bool:
+    """Return whether a call of ``function`` makes a coroutine of Python, and runs nothing yet."""
+    code = getattr(function, "__code__", None)
+    return code is not None and bool(code.co_flags & _COROUTINE)
+
+
 def is_generator_function(function: Any) -> bool:
     """Return whether a call of ``function`` makes a generator."""
     return callable(function) and bool(_code_flags(function) & _GENERATOR)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ctxkit.boundary.invocations import CLOSED
 from ctxkit.context._current import CURRENT
+from ctxkit.context.lifetime import lifetime_of
 
 _set_current = CURRENT.set
 
@@ -47,9 +48,16 @@ def drive(
         if begun is not None:
             rest: Any = drive_on(crossing, begun, None)
             yield from rest
+    except GeneratorExit:
+        # Closed from outside: awaiting is not possible any more.
+        if crossing.frame.lifetime is not None:
+            crossing.end_lifetime(0.0)
+        raise
     finally:
         begun = None  # or an exception and this frame hold each other
         if not crossing.options.settles:
+            if crossing.frame.lifetime is not None:
+                yield from _end_lifetime(crossing).__await__()
             crossing.close()
 
 
@@ -116,6 +124,15 @@ def drive_on(
     finally:
         step = argument = None  # as above
         run(_set_current, CLOSED)
+
+
+async def _end_lifetime(crossing: Crossing) -> None:
+    from ctxkit.boundary import _shielded  # noqa: PLC0415 - brings asyncio
+
+    if not lifetime_of(crossing.frame).over and _shielded.asyncio_runs():
+        interruption = await _shielded.end_lifetime_shielded(crossing, crossing.budget("response"))
+        if interruption is not None:
+            raise interruption
 
 
 async def _await(awaitable: Awaitable[None]) -> None:

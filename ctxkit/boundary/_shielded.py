@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ctxkit.boundary.invocations import share_of
 from ctxkit.context import Deadline
+from ctxkit.context.closing import aclose
+from ctxkit.context.lifetime import lifetime_of
 from ctxkit.flushing import aflush
 from ctxkit.flushing.engine import nothing_pending
 from ctxkit.lifecycle._survivors import may_have_survivors
@@ -94,9 +96,12 @@ async def finish_shielded(
         return None
     interruption = limit = None
     try:
+        if invocation.frame.lifetime is not None:
+            interruption = await end_lifetime_shielded(invocation, invocation.budget(reason))
         if may_have_survivors(invocation):
             limit = Deadline.after(invocation.budget(reason))
-            interruption = await _settle_shielded(invocation, share_of(limit))
+            settling = _settle_shielded(invocation, share_of(limit))
+            interruption = await settling or interruption
     finally:
         try:
             if invocation.count_out() and not nothing_pending():
@@ -106,6 +111,16 @@ async def finish_shielded(
         finally:
             invocation.close()
     return interruption
+
+
+async def end_lifetime_shielded(invocation: Invocation, seconds: float) -> CancelledError | None:
+    """Do what :meth:`Invocation.end_lifetime` does, without blocking the loop."""
+    lifetime = lifetime_of(invocation.frame)
+    if lifetime.over:
+        return None
+    closing = aclose(lifetime, failed=True, seconds=seconds)
+    # Not context=: some task factories do not take it.
+    return await finished(invocation.telling().run(get_running_loop().create_task, closing))
 
 
 async def _settle_shielded(invocation: Invocation, seconds: float) -> CancelledError | None:

@@ -13,6 +13,7 @@ from ctxkit.boundary.request_id import chosen_id
 from ctxkit.context import NO_FRAME, Deadline, Frame
 from ctxkit.context._children import Children
 from ctxkit.context._current import CURRENT
+from ctxkit.context.frame import outermost
 from ctxkit.flushing.budget import lambda_context_in, remaining_of
 from ctxkit.lifecycle import begun
 from ctxkit.propagation._tracing import TRACING
@@ -96,7 +97,7 @@ class Crossing(Invocation):
         if outer is NO_FRAME:
             self.context = copy_context()
             frame = Frame(known)
-        elif outer.root is NO_FRAME or not counts:
+        elif outermost(outer) is NO_FRAME or not counts:
             self.context = copy_context()
             frame = outer.extended(known)
             frame.root = frame

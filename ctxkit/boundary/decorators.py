@@ -14,6 +14,7 @@ from ctxkit.boundary.options import BoundaryOptions, FlushMode, chosen_leftovers
 from ctxkit.boundary.request_id import chosen_id
 from ctxkit.context import NO_FRAME, Deadline, Frame
 from ctxkit.context._current import CURRENT
+from ctxkit.context.frame import outermost
 from ctxkit.flushing.budget import (
     checked_timeout,
     default_timeout,
@@ -159,7 +160,7 @@ class _Call(Invocation):
             remaining = remaining_of(host)
             if remaining is not None:
                 deadline = Deadline.after(remaining)
-                if outer.root in (NO_FRAME, CLOSED):
+                if outermost(outer) in (NO_FRAME, CLOSED):
                     frame = _frame(outer, host, deadline, options.mode)
                     request_id = str(frame["request_id"])
                     context = copy_context()

@@ -11,7 +11,7 @@ from ctxkit.boundary.options import BoundaryOptions
 from ctxkit.boundary.request_id import chosen_id, well_formed_id
 from ctxkit.context import NO_FRAME, Key
 from ctxkit.context._current import CURRENT
-from ctxkit.context.frame import restore_elsewhere
+from ctxkit.context.frame import outermost, restore_elsewhere
 from ctxkit.context.key import checked_name
 from ctxkit.exceptions import ConfigurationError
 from ctxkit.lifecycle import begun
@@ -143,7 +143,7 @@ class Entry:
         outer = CURRENT.get(NO_FRAME)
         request_id = str(self._known.get("request_id") or chosen_id(None, trusted=False)[0])
         known = {**self._known, "request_id": request_id}
-        counts = outer.root in (NO_FRAME, CLOSED)  # else it is a part of what has begun
+        counts = outermost(outer) in (NO_FRAME, CLOSED)  # else it is a part of what has begun
         if counts:
             begun(known, self._options.mode)
         frame = outer.extended(known)

@@ -240,12 +240,23 @@ class Chain:
     Attributes:
         all: All of them, as they were added. Replaced as a whole, never changed: who runs
             through it goes on with what was there when it began.
+        generation: Another object whenever something has changed that chains are made of.
     """
 
-    __slots__ = ("all",)
+    __slots__ = ("all", "generation")
 
     def __init__(self) -> None:
         self.all: tuple[Interceptor, ...] = ()
+        self.generation: object = object()
+
+    def replace(self, interceptors: tuple[Interceptor, ...]) -> None:
+        """Have these instead of those."""
+        self.all = interceptors
+        self.changed()
+
+    def changed(self) -> None:
+        """Have every chain made anew, at its next use."""
+        self.generation = object()
 
     def of(self, kind: str, *others: Interceptor) -> tuple[Interceptor, ...]:
         """Return what is to be put around a call of this kind, the outermost first."""
@@ -278,12 +289,12 @@ def add_interceptor(interceptor: Interceptor, /) -> None:
         return
     if any(each.name == interceptor.name for each in CHAIN.all):
         raise DuplicateName("interceptor", interceptor.name)
-    CHAIN.all = (*CHAIN.all, interceptor)
+    CHAIN.replace((*CHAIN.all, interceptor))
 
 
 def remove_interceptor(interceptor: Interceptor, /) -> None:
     """Take off what :func:`add_interceptor` has put on. Calls that have begun go on with it."""
-    CHAIN.all = tuple(each for each in CHAIN.all if each is not interceptor)
+    CHAIN.replace(tuple(each for each in CHAIN.all if each is not interceptor))
 
 
 def checked_interceptor(setting: str, value: object) -> Interceptor:

@@ -9,6 +9,9 @@ from ctxkit.boundary.holding import IN_FLIGHT
 from ctxkit.boundary.hosting import HOST
 from ctxkit.context import Deadline, Frame
 from ctxkit.context._children import Children
+from ctxkit.context._current import CURRENT
+from ctxkit.context.closing import close
+from ctxkit.context.lifetime import OVER, lifetime_of
 from ctxkit.flushing import flush, prepare
 from ctxkit.flushing.budget import affordable, default_timeout
 from ctxkit.flushing.engine import nothing_pending
@@ -33,6 +36,7 @@ LEFTOVERS_SHARE: Final = 0.5
 #: What a context holds after its request: tells a context that a server passes on from one
 #: request to the next, and keeps nothing of the request alive.
 CLOSED: Final = Frame({})
+CLOSED.lifetime = OVER
 
 #: Where an invocation runs that is over, or that has no context of its own. Never entered.
 NOWHERE: Final = Context()
@@ -107,6 +111,8 @@ class Invocation:
         """
         limit = report = None
         try:
+            if self.frame.lifetime is not None:
+                self.end_lifetime(self.budget(reason))
             if self.frame.children is not None and may_have_survivors(self):
                 limit = Deadline.after(self.budget(reason))
                 settle(self.frame, self.telling(), self.options.leftovers, share_of(limit))
@@ -135,6 +141,8 @@ class Invocation:
 
         The environ or scope holds this, and the frame may hold a request that holds those.
         """
+        if self.frame.lifetime is not None:
+            self.end_lifetime(self.budget("response"))
         if self._counted:  # settling was interrupted
             self.count_out()
         children = self.frame.children
@@ -148,8 +156,19 @@ class Invocation:
                 if self._counts and (ENVIRONMENT.cold or RESET.hooks):
                     ENVIRONMENT.ended()
         finally:
+            self.frame.lifetime = OVER
             self.frame = CLOSED
             self.context = NOWHERE
+
+    def end_lifetime(self, seconds: float) -> None:
+        """End what functions have started in it, and run what was deferred; once.
+
+        Args:
+            seconds: The longest to wait for what was started.
+        """
+        lifetime = lifetime_of(self.frame)
+        if not lifetime.over:
+            self.telling().run(close, self.frame, lifetime, failed=True, seconds=seconds)
 
     def trace_closing(self) -> None:
         """Tell those who watch for leaks, if they were told of the opening."""
@@ -160,7 +179,10 @@ class Invocation:
 
     def telling(self) -> Context:
         """Return a context to tell of the invocation in."""
-        return copy_context() if self.context is NOWHERE else self.context.copy()
+        context = copy_context() if self.context is NOWHERE else self.context.copy()
+        if self.frame is not CLOSED:
+            context.run(CURRENT.set, self.frame)
+        return context
 
     def budget(self, reason: str, limit: Deadline | None = None) -> float:
         """Return the seconds that the end may take: the user's, or what the host leaves.

@@ -11,6 +11,7 @@ from ctxkit.context.accessors import (
 from ctxkit.context.deadline import Deadline
 from ctxkit.context.frame import NO_FRAME, Frame, Lazy, bind, current, get
 from ctxkit.context.key import MISSING, Key
+from ctxkit.context.lifetime import checkpoint, defer, remaining
 from ctxkit.context.local import Local
 from ctxkit.context.snapshot import Snapshot, capture
 from ctxkit.context.stepping import aiterate_in, iterate_in, run_coroutine_in
@@ -29,10 +30,13 @@ __all__ = (
     "aiterate_in",
     "bind",
     "capture",
+    "checkpoint",
     "current",
+    "defer",
     "get",
     "iterate_in",
     "register_accessor",
+    "remaining",
     "run_coroutine_in",
     "unregister_accessor",
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ctxkit.context._current import CURRENT
 from ctxkit.context._hops import HELD_UP
 from ctxkit.context.frame import NO_FRAME, Frame, Lazy, restore_elsewhere
+from ctxkit.context.lifetime import lifetime_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator
@@ -49,9 +50,10 @@ def sent_to_thread(frame: Frame) -> Frame:
     if kept.isdisjoint(known(frame)):
         return frame
     # The root too: what does not go along must not be found by way of it.
-    root = frame.root
-    sifted = Frame(_without(root, kept), deadline=root.deadline)
-    sifted.children = root.children
+    root = sifted = frame.root
+    if not kept.isdisjoint(known(root)):
+        sifted = Frame(_without(root, kept), deadline=root.deadline)
+        sifted.children, sifted.lifetime = root.children, lifetime_of(root)
     if frame is root:
         return sifted
     return Frame(_without(frame, kept), root=sifted, deadline=frame.deadline)
@@ -76,6 +78,11 @@ def laid(frame: Frame) -> Generator[None]:
             CURRENT.reset(token)
         except ValueError:
             restore_elsewhere(token, frame)
+
+
+def handed_down(frame: Frame) -> dict[str, object]:
+    """Return what a function sees of the frame of its caller: what would go to a thread."""
+    return known(copied(sent_to_thread(frame)))
 
 
 def _without(frame: Frame, names: Collection[str]) -> dict[str, object]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ctxkit.context._children import Children
     from ctxkit.context.deadline import Deadline
+    from ctxkit.context.lifetime import Lifetime
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -62,11 +63,13 @@ class Frame(Mapping[str, object]):
         deadline: When the work has to be over, or None where nobody said.
     """
 
-    __slots__ = ("__weakref__", "_root", "_values", "children", "deadline")
+    __slots__ = ("__weakref__", "_root", "_values", "children", "deadline", "lifetime")
 
     deadline: Deadline | None
     #: What was started inside, where somebody asks for it. Private, of outermost frames alone.
     children: Children | None
+    #: What ends with it, made when it is asked for. Private, of crossings' frames alone.
+    lifetime: Lifetime | None
 
     def __init__(
         self,
@@ -79,11 +82,11 @@ class Frame(Mapping[str, object]):
         # None for itself: a frame that held itself would wait for the garbage collector.
         self._root = root
         self.deadline = deadline
-        self.children = None
+        self.children = self.lifetime = None
 
     @property
     def root(self) -> Frame:
-        """The frame that the outermost boundary opened, or :data:`NO_FRAME`."""
+        """The frame that the innermost boundary or call opened, or :data:`NO_FRAME`."""
         return self if self._root is None else self._root
 
     @root.setter
@@ -138,6 +141,49 @@ class Frame(Mapping[str, object]):
     def __repr__(self) -> str:
         # Names only: values may be secrets, or lazy objects that a repr would evaluate.
         return f"<Frame {', '.join(self._values) or 'empty'}>"
+
+
+@final
+class CallFrame(Frame):
+    """Be the frame of one call of a function, over that of its caller.
+
+    Whoever makes one sets its attributes: a constructor would cost as much again.
+
+    Attributes:
+        outer: The frame of the caller.
+    """
+
+    __slots__ = ("outer",)
+
+    outer: Frame
+
+    if TYPE_CHECKING:
+
+        def __init__(self) -> None: ...
+
+    else:
+        __init__ = object.__init__
+
+    @property
+    def children(self) -> Children | None:  # type: ignore[override] # pyright: ignore[reportIncompatibleVariableOverride]
+        """What the request, or what else is outermost, was asked to remember."""
+        return self.outer.root.children
+
+    @classmethod
+    def over(cls, outer: Frame, values: dict[str, object], deadline: Deadline | None) -> CallFrame:
+        """Return the frame of a call that is made in ``outer``."""
+        frame = cls()
+        frame.outer, frame._values, frame.deadline = outer, values, deadline
+        frame._root = frame.lifetime = None
+        return frame
+
+
+def outermost(frame: Frame) -> Frame:
+    """Return the root beneath all calls: what a boundary opened, or :data:`NO_FRAME`."""
+    root = frame.root
+    while type(root) is CallFrame:
+        root = root.outer.root
+    return root
 
 
 #: The frame outside of every boundary and bind: it holds nothing.

@@ -12,6 +12,7 @@ import sys
 from _thread import get_ident
 from collections.abc import AsyncGenerator, AsyncIterable, Coroutine, Generator
 from functools import partial
+from types import coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ctxkit.context._arrival import rehome
@@ -163,6 +164,28 @@ def run_coroutine_in(context: Runner, coro: Awaitable[T]) -> Coroutine[Any, Any,
 
 async def _await(awaitable: Awaitable[T]) -> T:
     return await awaitable
+
+
+@coroutine
+def carried_on(stepped: SteppedCoroutine[T], awaited: Any) -> Generator[Any, Any, T]:
+    """Go on with a coroutine that has taken its first step, and awaits something since."""
+    step: Callable[[], Any]
+    while True:
+        try:
+            sent = yield awaited
+        except GeneratorExit:
+            stepped.close()
+            raise
+        except BaseException as error:  # noqa: BLE001 - it goes on into the coroutine
+            step = partial(stepped.throw, error)
+        else:
+            step = partial(stepped.send, sent)
+        try:
+            awaited = step()
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+        finally:
+            del step  # it may hold the error, whose traceback holds this frame
 
 
 def iterate_in(context: Runner, iterable: Iterable[T]) -> SteppedIterator[T, Any]:

@@ -1,1 +1,24 @@
-"""The functions room: callable units that inherit their caller's frame, pools, contracts, work."""
+"""The functions room: callable units that inherit their caller's frame, pools, contracts, work.
+
+Every name is imported at first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ctxkit.functions.calling import Bound as Bound
+    from ctxkit.functions.calling import Function as Function
+    from ctxkit.functions.calling import acall as acall
+    from ctxkit.functions.calling import call as call
+    from ctxkit.functions.calling import function as function
+else:
+    from ctxkit._lazy import open_lazily
+
+    open_lazily(
+        globals(),
+        {
+            "calling": ("Bound", "Function", "acall", "call", "function"),
+        },
+    )

@@ -50,7 +50,7 @@ def drive(request: pytest.FixtureRequest) -> Callable[..., Any]:
 def clean_chain() -> Generator[None]:
     before = CHAIN.all
     yield
-    CHAIN.all = before
+    CHAIN.replace(before)
 
 
 def _noting(name: str, log: list[str], order: float = 50) -> ctxkit.Interceptor:
@@ -122,8 +122,7 @@ def test_error_appears_at_the_yield_and_may_be_swallowed(drive: Any) -> None:
         try:
             return (yield call)
         except KeyError as caught:
-            assert caught is error
-            return "forgiven"
+            return "forgiven" if caught is error else "another"
 
     def body() -> None:
         raise error

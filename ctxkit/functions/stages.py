@@ -1,0 +1,63 @@
+"""Stages: the interceptors that a function's options stand for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from ctxkit.boundary.intercepting import CHAIN, checked_interceptor
+from ctxkit.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ctxkit.boundary.intercepting import Interceptor
+
+
+class Stage(NamedTuple):
+    """Say who makes an interceptor of an option. It is imported at the option's first use."""
+
+    module: str
+    factory: str
+
+
+#: The options that stand for an interceptor; each factory takes the value.
+STAGES: Final[Mapping[str, Stage]] = {
+    "permission": Stage("ctxkit.functions.security", "permission"),
+    "actor": Stage("ctxkit.functions.security", "impersonation"),
+    "scope": Stage("ctxkit.functions.security", "narrowing"),
+    "requires": Stage("ctxkit.functions.interceptors", "requires"),
+    "validate": Stage("ctxkit.functions.contracts", "validate"),
+    "timeout": Stage("ctxkit.functions.interceptors", "timeout"),
+    "retry": Stage("ctxkit.functions.interceptors", "retry"),
+    "pool": Stage("ctxkit.functions.interceptors", "limit"),
+}
+
+
+def chain_of(options: Mapping[str, Any]) -> tuple[Interceptor, ...]:
+    """Return what is to be put around a call with these options, the outermost first.
+
+    Raises:
+        ConfigurationError: One of them cannot be used.
+    """
+    own = [checked_interceptor("interceptors=", each) for each in options.get("interceptors") or ()]
+    for option, stage in STAGES.items():
+        value = options.get(option)
+        if value is not None and value is not False:
+            own.append(getattr(import_module(stage.module), stage.factory)(value))
+    return CHAIN.of("call", *own)
+
+
+def checked_options(setting: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that were given.
+
+    Raises:
+        ConfigurationError: One of them is unknown.
+    """
+    unknown = options.keys() - STAGES.keys() - {"interceptors", "engine"}
+    if unknown:
+        known = ", ".join(sorted({*STAGES, "interceptors", "engine"}))
+        raise ConfigurationError(
+            setting, f"got {', '.join(sorted(unknown))}", f"Known options are {known}."
+        )
+    return dict(options)

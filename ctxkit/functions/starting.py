@@ -1,0 +1,202 @@
+"""Starting functions: work that is not waited for, and ends with whoever started it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import Context, copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar, final
+
+from ctxkit.context import NO_FRAME
+from ctxkit.context._current import CURRENT
+from ctxkit.context._sifting import known
+from ctxkit.context.errand import Errand
+from ctxkit.context.frame import CallFrame
+from ctxkit.context.lifetime import Lifetime, open_lifetime
+from ctxkit.exceptions import Cancelled
+from ctxkit.lifecycle._survivors import running_loop
+from ctxkit.propagation.tasks import create_task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ctxkit.functions.calling import Unit
+
+R = TypeVar("R")
+
+#: How many threads run what synchronous code starts: as many as asyncio's own pool has.
+_THREADS: Final = min(32, (os.cpu_count() or 1) + 4)
+_executors: list[ThreadPoolExecutor] = []
+
+
+def start(unit: Unit, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Start a call; see :meth:`ctxkit.functions.Bound.start`.
+
+    Args:
+        unit: The function.
+        call: What to call: it, or it with further values or other options.
+        args: The arguments.
+        kwargs: The keyword arguments.
+    """
+    owner = open_lifetime("start")
+    started: Any
+    if running_loop() is None:
+        started = _started(unit, call, args, kwargs)
+        # In an empty context: the pool may start a worker, which keeps what it finds.
+        Context().run(_executor().submit, started.run)
+    elif unit.asynchronous:
+        started = create_task(call(*args, **kwargs), name=unit.name)
+    else:
+        started = create_task(in_thread(unit, call, args, kwargs), name=unit.name)
+    if owner is not None:
+        owner.started.add(started)
+        started.add_done_callback(partial(_ended, owner))
+    return started
+
+
+async def in_thread(unit: Unit, call: Callable[..., R], args: Any, kwargs: Any) -> R:
+    """Run a synchronous function in a thread of the loop; cancelled, cancel it and wait."""
+    started: Started[R] = _started(unit, call, args, kwargs)
+    loop = asyncio.get_running_loop()
+    result = asyncio.wrap_future(started)
+    Context().run(loop.run_in_executor, None, started.run)  # see start()
+    interruption: asyncio.CancelledError | None = None
+    while not result.done():
+        try:
+            await asyncio.wait((result,))
+        except asyncio.CancelledError as error:
+            interruption = error
+            started.cancel()
+        except GeneratorExit:  # closed from outside: nothing can be awaited any more
+            started.cancel()
+            raise
+    if interruption is not None:
+        if not result.cancelled():
+            result.exception()  # looked at: what it has raised gives way
+        raise interruption
+    return result.result()
+
+
+def _started(unit: Unit, call: Callable[..., R], args: Any, kwargs: Any) -> Started[R]:
+    if unit.asynchronous:
+        call = partial(_in_loop, call)
+    return Started(unit.name, partial(call, *args, **kwargs))
+
+
+def _in_loop(call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Run a coroutine function in a loop of this thread's own, for as long as it takes."""
+    lifetime: Any = CURRENT.get(NO_FRAME).lifetime
+
+    async def main() -> Any:
+        task: Any = asyncio.current_task()
+        wake = partial(task.get_loop().call_soon_threadsafe, task.cancel)
+        lifetime.add_waker(wake)
+        try:
+            if lifetime.cancelled:
+                task.cancel()
+            return await call(*args, **kwargs)
+        finally:
+            lifetime.remove_waker(wake)
+
+    try:
+        return asyncio.run(main())
+    except asyncio.CancelledError:
+        raise Cancelled(lifetime.name) from None
+
+
+def _ended(owner: Lifetime, started: Any) -> None:
+    owner.started.discard(started)
+    # Of a task that has failed, asyncio tells.
+    if isinstance(started, Started) and not started.looked_at and started.failed():
+        owner.failed.append(started)
+
+
+def _executor() -> ThreadPoolExecutor:
+    if not _executors:
+        _executors.append(ThreadPoolExecutor(_THREADS, thread_name_prefix="ctxkit-function"))
+    return _executors[0]
+
+
+# The threads of a parent process are not there.
+os.register_at_fork(after_in_child=_executors.clear)
+
+
+@final
+class Started(Future[R]):
+    """Be the future of a call in a thread, which can be cancelled while it runs.
+
+    Args:
+        name: The name of the function.
+        job: What to call.
+
+    Context:
+        Captured now.
+
+    Safety:
+        :meth:`result` of one that has not begun runs it here and now, unless a timeout is given:
+        a function that waits for those it has started does not wait for a thread.
+
+    Attributes:
+        name: The name of the function.
+        looked_at: Whether somebody has asked for its result, or its error.
+    """
+
+    def __init__(self, name: str, job: Callable[[], R]) -> None:
+        super().__init__()
+        self.name: str = name
+        self.looked_at: bool = False
+        outer = CURRENT.get(NO_FRAME)
+        frame = CallFrame.over(outer, known(outer), outer.deadline)
+        self._lifetime = frame.lifetime = Lifetime(name)
+        context = copy_context()
+        context.run(CURRENT.set, frame)
+        self._job: list[Errand[R]] = [context.run(Errand, job)]  # only one can take it out
+
+    def run(self) -> None:
+        """Run it, unless it was cancelled, or run, before."""
+        try:
+            job = self._job.pop()
+        except IndexError:
+            return
+        if not self.set_running_or_notify_cancel():
+            return
+        try:
+            result = job()
+        except BaseException as error:  # noqa: BLE001 - it is for whoever asks for the result
+            self.set_exception(error)
+            # The traceback holds this frame. Python's own pool does the same.
+            self = None  # type: ignore[assignment]  # noqa: PLW0642 # pyright: ignore[reportAssignmentType]
+        else:
+            self.set_result(result)
+
+    def cancel(self) -> bool:
+        """Keep it from beginning; or have it end, at its next checkpoint.
+
+        Returns:
+            Whether it was asked to end: false where it has ended before.
+        """
+        if super().cancel():
+            self._job.clear()
+            return True
+        if self.done():
+            return False
+        self._lifetime.cancel()
+        return True
+
+    def result(self, timeout: float | None = None) -> R:
+        """Return its result, or raise its error."""
+        self.looked_at = True
+        if timeout is None:
+            self.run()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return its error, or None."""
+        self.looked_at = True
+        return super().exception(timeout)
+
+    def failed(self) -> bool:
+        """Return whether it has failed, without looking at it."""
+        return not self.cancelled() and super().exception(0) is not None
