@@ -10,6 +10,7 @@ from ctxkit.boundary._driving import drive
 from ctxkit.boundary._stamping import stamping
 from ctxkit.boundary.crossing import CROSSING, Crossing, choose_id, lay_over
 from ctxkit.boundary.hosting import HOST, meet_host
+from ctxkit.boundary.intercepting import CHAIN
 from ctxkit.boundary.options import BoundaryOptions
 from ctxkit.boundary.request_id import LONGEST
 from ctxkit.flushing import aflush
@@ -95,7 +96,15 @@ class ASGIMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run one connection of the application."""
-        await cross_asgi(self.app, scope, receive, send, self.options, baseline=self._baseline)
+        app = intercepted(self.app) if CHAIN.all else self.app
+        await cross_asgi(app, scope, receive, send, self.options, baseline=self._baseline)
+
+
+def intercepted(app: ASGIApp) -> ASGIApp:
+    """Return ``app`` with the interceptors of requests around it."""
+    from ctxkit.boundary.intercepted import wrapped_asgi  # noqa: PLC0415 - few put any on
+
+    return wrapped_asgi(app)
 
 
 def cross_asgi(  # noqa: PLR0913, PLR0917 - ASGI's own three, and ours

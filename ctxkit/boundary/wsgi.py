@@ -11,6 +11,7 @@ from ctxkit.boundary._wsgi_passed import cross_passed
 from ctxkit.boundary.completion import Completion
 from ctxkit.boundary.crossing import CROSSING, lay_over, opened
 from ctxkit.boundary.hosting import meet_host
+from ctxkit.boundary.intercepting import CHAIN
 from ctxkit.boundary.options import BoundaryOptions
 from ctxkit.context.stepping import iterate_in
 from ctxkit.flushing import nudge
@@ -100,7 +101,15 @@ class WSGIMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Run one request of the application."""
-        return cross_wsgi(self.app, environ, start_response, self.options, baseline=self._baseline)
+        app = intercepted(self.app) if CHAIN.all else self.app
+        return cross_wsgi(app, environ, start_response, self.options, baseline=self._baseline)
+
+
+def intercepted(app: WSGIApplication) -> WSGIApplication:
+    """Return ``app`` with the interceptors of requests around it."""
+    from ctxkit.boundary.intercepted import wrapped_wsgi  # noqa: PLC0415 - few put any on
+
+    return wrapped_wsgi(app)
 
 
 def cross_wsgi(  # noqa: PLR0913 - WSGI's own two, and ours

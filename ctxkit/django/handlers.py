@@ -21,6 +21,7 @@ from django.core.handlers.wsgi import WSGIHandler
 from ctxkit.boundary import cross_asgi, cross_wsgi
 from ctxkit.django import conf
 from ctxkit.django.holders import HOLDER, UserHolder, frame_values
+from ctxkit.django.intercepting import aanswer, answer, response_to
 
 if TYPE_CHECKING:
     from contextvars import Context
@@ -51,7 +52,11 @@ class _WSGICrossing(WSGIHandler):
         holder = request.META.pop(HOLDER, None)
         if holder is not None:
             holder.request = request
-        return super().get_response(request)
+        return answer(super().get_response, request)
+
+    def process_exception_by_middleware(self, exception: Exception, request: Any) -> Any:
+        found: Any = super().process_exception_by_middleware(exception, request)
+        return found or response_to(exception)
 
 
 class _ASGICrossing(ASGIHandler):
@@ -78,7 +83,11 @@ class _ASGICrossing(ASGIHandler):
         holder = request.scope.pop(HOLDER, None)
         if holder is not None:
             holder.request = request
-        return super().get_response_async(request)
+        return aanswer(super().get_response_async, request)
+
+    def process_exception_by_middleware(self, exception: Exception, request: Any) -> Any:
+        found: Any = super().process_exception_by_middleware(exception, request)
+        return found or response_to(exception)
 
 
 async def _lifespan(_: Scope, receive: Receive, send: Send) -> None:

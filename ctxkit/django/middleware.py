@@ -14,6 +14,7 @@ from ctxkit.context.stepping import aiterate_in, iterate_in, run_coroutine_in
 from ctxkit.django import conf
 from ctxkit.django.handlers import cross_handler, handler_being_built
 from ctxkit.django.holders import UserHolder, frame_values
+from ctxkit.django.intercepting import aanswer, answer, response_to
 
 if sys.version_info >= (3, 12):
     from inspect import iscoroutinefunction, markcoroutinefunction
@@ -83,18 +84,23 @@ class ContextMiddleware:
             return self.get_response(request)
         return self._aalone(request) if self._is_async else self._alone(request)
 
+    def process_exception(self, _request: HttpRequest, exception: Exception) -> Any:
+        """Return the response that stands for an error of ours that a view has raised."""
+        return response_to(exception)
+
     def _alone(self, request: HttpRequest) -> HttpResponseBase:
         """Answer without a boundary around us."""
         crossing = _opened(request)
         try:
-            return _finished(crossing.context.run(self.get_response, request), crossing)
+            response = crossing.context.run(answer, self.get_response, request)
+            return _finished(response, crossing)
         finally:
             crossing.leave()
 
     async def _aalone(self, request: HttpRequest) -> HttpResponseBase:
         crossing = _opened(request)
         try:
-            steps = crossing.context.run(self.get_response, request)
+            steps = crossing.context.run(aanswer, self.get_response, request)
             return _finished(await run_coroutine_in(crossing.context, steps), crossing)
         finally:
             crossing.leave()
