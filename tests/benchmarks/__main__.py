@@ -34,6 +34,7 @@ GROUPS = (
     "many",
     "holding",
     "lambda_modes",
+    "functions",
 )
 CTXKIT_ASGI, CTXKIT_DJANGO = "ctxkit.ASGIMiddleware", "ctxkit.django.ContextMiddleware"
 BOUNDARY = "boundary, both SDKs in use, nothing pending"
@@ -69,6 +70,8 @@ PROMISES = (
     ("Attribute, get", "ctxkit.Local", "ratio", 2.2),
     ("Attribute, set", "ctxkit.Local", "ratio", 8.0),
     ("Attribute, set to what it is", "ctxkit.Local", "ratio", 3.5),
+    ("Empty function", "@ctxkit.function", "ratio", 3.0),
+    ("Empty coroutine function", "@ctxkit.function", "ratio", 4.0),
     # One round trip and a half of a sink of 50 ms, and 10 ms.
     (MANY, "Sentry, ConcurrentTransport", "ratio", 1.7),
     (MANY, "OpenTelemetry, ConcurrentExporter", "ratio", 1.7),
