@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from ctxkit.functions.calling import acall as acall
     from ctxkit.functions.calling import call as call
     from ctxkit.functions.calling import function as function
+    from ctxkit.functions.pools import Pool as Pool
+    from ctxkit.functions.pools import PoolStats as PoolStats
 else:
     from ctxkit._lazy import open_lazily
 
@@ -20,5 +22,6 @@ else:
         globals(),
         {
             "calling": ("Bound", "Function", "acall", "call", "function"),
+            "pools": ("Pool", "PoolStats"),
         },
     )

@@ -1,0 +1,65 @@
+"""The pools of the process that have a name. Private."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from threading import Lock
+from typing import TYPE_CHECKING, Final, cast, final
+
+from ctxkit.exceptions import ConfigurationError, DuplicateName
+
+if TYPE_CHECKING:
+    from ctxkit.functions.pools.pool import Pool
+
+
+@final
+class Names:
+    """Know the open pools that have a name. There is one, :data:`NAMES`."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._pools: dict[str, Pool] = {}
+
+    def add(self, pool: Pool) -> None:
+        """Note a pool under its name, if it has one.
+
+        Raises:
+            DuplicateName: Another one has it.
+            ConfigurationError: It is no name.
+        """
+        name = cast("object", pool.name)
+        if name is None:
+            return
+        if not isinstance(name, str) or not name.strip():
+            raise ConfigurationError(
+                "Pool(name=)", f"must be text, and not empty, not {name!r}", "Give it a name."
+            )
+        with self._lock:
+            if self._pools.setdefault(name, pool) is not pool:
+                raise DuplicateName("pool", name)
+
+    def discard(self, pool: Pool) -> None:
+        """Forget a pool."""
+        with self._lock:
+            if pool.name is not None and self._pools.get(pool.name) is pool:
+                del self._pools[pool.name]
+
+    def find(self, name: str) -> Pool:
+        """Return the pool of this name.
+
+        Raises:
+            ConfigurationError: There is none.
+        """
+        pool = self._pools.get(name)
+        if pool is not None:
+            return pool
+        near = get_close_matches(name, self._pools, n=1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        raise ConfigurationError(
+            "Pool.named()",
+            f"got {name!r}, and no open pool is called so",
+            f"{hint}Make it before: Pool.static(workers=8, name={name!r}).",
+        )
+
+
+NAMES: Final = Names()

@@ -1,0 +1,138 @@
+"""Slots: who is in, and who may share what its caller has. Private."""
+
+from __future__ import annotations
+
+from _thread import _local  # pyright: ignore[reportPrivateUsage] - threading is heavy
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, final
+
+if TYPE_CHECKING:
+    from collections import OrderedDict
+    from contextvars import Context, Token
+    from types import TracebackType
+
+    from ctxkit.functions.pools._waiters import Waiter
+    from ctxkit.functions.pools.gate import Gate
+
+
+@final
+class Slot:
+    """Be one place in a pool, until it is released.
+
+    As the context manager of a with-block it is released at the end of the block, and calls
+    inside that go to the same pool share it.
+
+    Safety:
+        May be released by any thread, any number of times: the first one counts.
+
+    Attributes:
+        waited: How long was waited for it, in seconds.
+    """
+
+    __slots__ = (
+        "_token",
+        "begun",
+        "borrowers",
+        "gate",
+        "lender",
+        "lent",
+        "outer",
+        "released",
+        "term",
+        "waited",
+    )
+
+    def __init__(self, gate: Gate, term: object, lender: Slot | None = None) -> None:
+        # What is not documented is the gate's, and changed within its lock.
+        self.gate = gate
+        self.term = term
+        self.lender = lender
+        self.lent = self.released = False
+        self.borrowers: OrderedDict[Waiter, None] | None = None
+        self.outer: Slot | None = None
+        self.begun = self.waited = 0.0
+
+    def release(self, error: BaseException | None = None) -> None:
+        """Give the place to whoever waits the longest.
+
+        Args:
+            error: What the work has raised: an adaptive pool wants to know.
+        """
+        self.gate.release(self, error)
+
+    def hold_in(self, context: Context) -> None:
+        """Have calls made in ``context`` that go to the same pool share this place."""
+        # Left out are those that are over, or a chain of tasks would hold them all.
+        outer = HELD.get(None)
+        while outer is not None and outer.released:
+            outer = outer.outer
+        self.outer = outer
+        context.run(HELD.set, self)
+
+    def __enter__(self) -> Slot:
+        self.outer = HELD.get(None)
+        self._token: Token[Slot | None] = HELD.set(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            HELD.reset(self._token)
+        except ValueError:  # a generator that is closed in another context, which has it not
+            pass
+        finally:
+            del self._token  # it holds that context
+            self.release(error)
+
+
+#: The innermost slot of the chain of calls at hand.
+HELD: Final[ContextVar[Slot | None]] = ContextVar("ctxkit_slot")
+#: ``slot``: that of the job which this thread of a pool is at. Jobs may bring a context in
+#: which there is none: what asyncio.to_thread() has copied before.
+AT_WORK: Final[Any] = _local()
+
+
+def held_slot(gate: Gate) -> Slot | None:
+    """Return the slot of ``gate`` that the chain of calls at hand has, the innermost one."""
+    slot = HELD.get(None)
+    while slot is not None and slot.gate is not gate:
+        slot = slot.outer
+    if slot is None:
+        slot = getattr(AT_WORK, "slot", None)
+        if slot is None or slot.gate is not gate:
+            return None
+    return None if slot.released or slot.term is not gate.term else slot
+
+
+@final
+class NoSlot:
+    """Be the place in a pool that has no limit: there is one for all."""
+
+    __slots__ = ()
+
+    waited: float = 0.0
+
+    def release(self, error: BaseException | None = None) -> None:
+        """Do nothing."""
+
+    def hold_in(self, context: Context) -> None:
+        """Do nothing."""
+
+    def __enter__(self) -> NoSlot:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        pass
+
+
+#: The one.
+NO_SLOT: Final = NoSlot()
