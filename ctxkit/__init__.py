@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from ctxkit.flushing import Sink as Sink
     from ctxkit.flushing import aflush as aflush
     from ctxkit.flushing import flush as flush
+    from ctxkit.functions import Pool as Pool
+    from ctxkit.functions import PoolStats as PoolStats
     from ctxkit.functions import acall as acall
     from ctxkit.functions import call as call
     from ctxkit.functions import function as function
@@ -150,7 +152,7 @@ else:
                 "PoolFull",
             ),
             "flushing": ("FlushReport", "Sink", "aflush", "flush"),
-            "functions": ("acall", "call", "function"),
+            "functions": ("Pool", "PoolStats", "acall", "call", "function"),
             "lifecycle": (
                 "Environment",
                 "ScratchCache",

@@ -45,7 +45,9 @@ class SyncThreads:
     def __init__(self, application: Any, pool: Pool) -> None:
         if _EXECUTORS is None:
             raise ConfigurationError(
-                "SyncThreads", "finds no place for a thread in asgiref", "Install asgiref 3.9 to 3.13."
+                "SyncThreads",
+                "finds no place for a thread in asgiref",
+                "Install asgiref 3.9 to 3.13.",
             )
         Strand(pool)  # tells at once if there is none
         self._application = application

@@ -16,6 +16,7 @@ from ctxkit.context.errand import Errand
 from ctxkit.context.frame import CallFrame
 from ctxkit.context.lifetime import Lifetime, open_lifetime
 from ctxkit.exceptions import Cancelled
+from ctxkit.functions.pools._slots import Alone
 from ctxkit.lifecycle._survivors import running_loop
 from ctxkit.propagation.tasks import create_task
 
@@ -42,14 +43,15 @@ def start(unit: Unit, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """
     owner = open_lifetime("start")
     started: Any
-    if running_loop() is None:
-        started = _started(unit, call, args, kwargs)
-        # In an empty context: the pool may start a worker, which keeps what it finds.
-        Context().run(_executor().submit, started.run)
-    elif unit.asynchronous:
-        started = create_task(call(*args, **kwargs), name=unit.name)
-    else:
-        started = create_task(in_thread(unit, call, args, kwargs), name=unit.name)
+    with Alone():  # it does not share the places of its caller
+        if running_loop() is None:
+            started = _started(unit, call, args, kwargs)
+            # In an empty context: the pool may start a worker, which keeps what it finds.
+            Context().run(_executor().submit, started.run)
+        elif unit.asynchronous:
+            started = create_task(call(*args, **kwargs), name=unit.name)
+        else:
+            started = create_task(in_thread(unit, call, args, kwargs), name=unit.name)
     if owner is not None:
         owner.started.add(started)
         started.add_done_callback(partial(_ended, owner))

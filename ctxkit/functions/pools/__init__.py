@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
-from ctxkit.functions.pools._slots import NoSlot, Slot
-from ctxkit.functions.pools.gate import PoolStats
-from ctxkit.functions.pools.pool import Pool
+from typing import TYPE_CHECKING
 
-__all__ = ("NoSlot", "Pool", "PoolStats", "Slot")
+if TYPE_CHECKING:
+    from ctxkit.functions.pools._slots import NoSlot as NoSlot
+    from ctxkit.functions.pools._slots import Slot as Slot
+    from ctxkit.functions.pools.gate import PoolStats as PoolStats
+    from ctxkit.functions.pools.pool import Pool as Pool
+else:
+    from ctxkit._lazy import open_lazily
+
+    # Whoever asks for what a call holds, which costs nothing, needs no executor for that.
+    open_lazily(
+        globals(),
+        {
+            "_slots": ("NoSlot", "Slot"),
+            "gate": ("PoolStats",),
+            "pool": ("Pool",),
+        },
+    )

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from contextlib import suppress
 from contextvars import Context
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, final
 from weakref import WeakSet
@@ -72,12 +73,12 @@ class Crew:
     Attributes:
         futures: Those of all jobs that are not over.
         gate: The gate, whose lock it shares.
+        idle: The threads that have nothing to do, the oldest first.
     """
 
     __slots__ = (
         "__weakref__",
         "_dismissed",
-        "_idle",
         "_idle_timeout",
         "_made",
         "_ready",
@@ -85,6 +86,7 @@ class Crew:
         "_threads",
         "futures",
         "gate",
+        "idle",
     )
 
     def __init__(self, gate: Gate, idle_timeout: float | None) -> None:
@@ -97,7 +99,7 @@ class Crew:
     def restart(self) -> None:
         """Begin without threads. In a child, which has none of its parent's."""
         self.futures: set[Future[Any]] = set()
-        self._idle: deque[Worker] = deque()
+        self.idle: deque[Worker] = deque()
         self._ready: deque[Job] = deque()
         self._threads: set[threading.Thread] = set()
         self._made = self._size = 0
@@ -109,10 +111,11 @@ class Crew:
             RuntimeError: No thread can be started, and there is none.
         """
         with self.gate.lock:
-            self.send_home()
+            if self.idle:
+                self.send_home()
             worker = fresh = None
-            if self._idle:
-                worker = self._idle.pop()
+            if self.idle:
+                worker = self.idle.pop()
                 worker.job = job
             elif self._size < max(1, self.gate.limit):
                 fresh = self._new_worker(job)
@@ -124,13 +127,12 @@ class Crew:
             self._start(fresh)
 
     def send_home(self) -> None:
-        """End the threads that have been idle for too long."""
-        if not self._idle or self._idle_timeout is None:
-            return
+        """End the threads that have been idle for too long, or are too many by now."""
         with self.gate.lock:
-            before = monotonic() - self._idle_timeout
-            while self._idle and self._idle[0].since < before:
-                self._idle.popleft().bell.release()
+            idle, most = self.idle, max(1, self.gate.limit)
+            before = -inf if self._idle_timeout is None else monotonic() - self._idle_timeout
+            while idle and (idle[0].since < before or self._size > most):
+                idle.popleft().bell.release()
                 self._size -= 1
 
     def settle(self, worker: Worker) -> bool:
@@ -147,7 +149,7 @@ class Crew:
                 self._size -= 1
                 return False
             worker.since = monotonic()
-            self._idle.append(worker)
+            self.idle.append(worker)
             return True
 
     def lose(self) -> None:
@@ -162,9 +164,9 @@ class Crew:
         """End the threads that are idle now, and each one when it becomes idle."""
         with self.gate.lock:
             self._dismissed = True
-            self._size -= len(self._idle)
-            while self._idle:
-                self._idle.pop().bell.release()
+            self._size -= len(self.idle)
+            while self.idle:
+                self.idle.pop().bell.release()
 
     def join(self) -> None:
         """Wait for all threads but this one."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, final
 from weakref import ref
 
 from ctxkit.context.errand import Errand, carried, is_carried
-from ctxkit.functions.pools._slots import AT_WORK, HELD
+from ctxkit.functions.pools._slots import AT_WORK, Alone
 from ctxkit.functions.pools._waiters import Waiter
 
 if TYPE_CHECKING:
@@ -61,13 +61,8 @@ class Job(Waiter):
         self._kwargs: dict[str, Any]
         self._call, self._args, self._kwargs = f, args, kwargs
         if not is_carried(f):
-            # It has a slot of its own: it does not share that of whoever submits it.
-            held = HELD.set(None) if HELD.get(None) is not None else None
-            try:
+            with Alone():
                 call, argument = carried(f, args, kwargs)
-            finally:
-                if held is not None:
-                    HELD.reset(held)
             self._call, self._args, self._kwargs = call, (argument,), {}
         self.future = JobFuture(self)
 
@@ -100,12 +95,13 @@ class Job(Waiter):
             result = None if call is None else call(*args, **kwargs)
         except BaseException as error:  # noqa: BLE001 - it is whoever waits that gets it
             slot.release(error)
+            self._crew.futures.discard(future)
             future.set_exception(error)
+            del future, self
         else:
             slot.release()
+            self._crew.futures.discard(future)
             future.set_result(result)
-        self._over()
-        del future, self
 
     def _forget(self) -> None:
         self._call, self._args, self._kwargs = None, (), {}
@@ -126,18 +122,19 @@ def submitted(
         RuntimeError: No thread can be started.
     """
     job = Job(crew, f, args, kwargs)
-    slot = crew.gate.join(job)
-    crew.futures.add(job.future)
-    if slot is not None:
-        try:
+    future = job.future
+    crew.futures.add(future)  # before: it may be over at once
+    slot = None
+    try:
+        slot = crew.gate.join(job)
+        if slot is not None:
             crew.put_to_work(job)
-        except BaseException:
-            crew.futures.discard(job.future)
-            slot.release()
-            raise
-    elif job.future.done():  # it was quicker
-        crew.futures.discard(job.future)
-    return job.future
+    except BaseException:
+        crew.futures.discard(future)
+        if slot is not None:
+            crew.gate.give_up(job)
+        raise
+    return future
 
 
 def done_here(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:

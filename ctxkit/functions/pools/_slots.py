@@ -96,6 +96,20 @@ HELD: Final[ContextVar[Slot | None]] = ContextVar("ctxkit_slot")
 AT_WORK: Final[Any] = _local()
 
 
+@final
+class Alone:
+    """Leave the slots of the chain of calls at hand behind; a with-block around a start."""
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> None:
+        self._token = HELD.set(None) if HELD.get(None) is not None else None
+
+    def __exit__(self, *_: object) -> None:
+        if self._token is not None:
+            HELD.reset(self._token)
+
+
 def held_slot(gate: Gate) -> Slot | None:
     """Return the slot of ``gate`` that the chain of calls at hand has, the innermost one."""
     slot = HELD.get(None)

@@ -10,6 +10,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple, final
 from weakref import WeakSet
 
+from ctxkit.context import Deadline
+from ctxkit.context.lifetime import Wakeup, checkpoint
 from ctxkit.exceptions import DeadlineExceeded, PoolClosed, PoolFull
 from ctxkit.functions.pools._slots import HELD, Slot, held_slot
 from ctxkit.functions.pools._waiters import TaskWaiter, ThreadWaiter, Waiter, running_loop
@@ -17,7 +19,6 @@ from ctxkit.functions.pools._waiters import TaskWaiter, ThreadWaiter, Waiter, ru
 if TYPE_CHECKING:
     from asyncio import TimerHandle
 
-    from ctxkit.context import Deadline
     from ctxkit.functions.pools._controller import Controller
 
 #: The statuses of errors that say that there was too much to do.
@@ -124,6 +125,7 @@ class Gate:
                 which must not be blocked.
             PoolClosed: It was closed.
             DeadlineExceeded: The deadline was reached.
+            Cancelled: The caller's caller does not wait for it any more.
         """
         slot = self._free()
         if slot is not None:
@@ -134,8 +136,11 @@ class Gate:
             slot = self.join(waiter, held_slot(self), patient=running_loop() is None)
             if slot is not None:
                 return slot
-            waiter.wait(None if deadline is None else deadline.remaining())
-            return self._taken(waiter, begun)
+            with Wakeup(waiter.wake):
+                while waiter.slot is None and not (deadline and deadline.passed()):
+                    checkpoint()
+                    waiter.wait(None if deadline is None else deadline.remaining())
+            return self._taken(waiter, begun, deadline)
         except BaseException:
             self.give_up(waiter)
             raise
@@ -160,7 +165,7 @@ class Gate:
                 seconds = deadline.remaining()
                 timer = loop.call_later(seconds, waiter.resolve, context=Context())
             await waiter.future
-            return self._taken(waiter, begun)
+            return self._taken(waiter, begun, deadline)
         except BaseException:
             self.give_up(waiter)
             raise
@@ -229,17 +234,23 @@ class Gate:
             self._leave(waiter)
             slot = waiter.slot
         if slot is not None:
-            self.release(slot)
+            self.release(slot, used=False)
 
-    def release(self, slot: Slot, error: BaseException | None = None) -> None:
-        """Take a slot back, and hand it on. Only the first time counts."""
+    def release(self, slot: Slot, error: BaseException | None = None, *, used: bool = True) -> None:
+        """Take a slot back, and hand it on. Only the first time counts.
+
+        Args:
+            slot: The slot.
+            error: What the work has raised.
+            used: Whether there was any work.
+        """
         with self.lock:
             if slot.released:
                 return
             slot.released = True
             if slot.term is not self.term or slot.lent:
                 return  # of the parent process; or the one that has borrowed it takes it over
-            woken = self._returned(slot, error)
+            woken = self._returned(slot, error, used=used)
         if woken:
             self._wake(woken)
 
@@ -267,10 +278,11 @@ class Gate:
                 self.limit, self.busy, len(self.waiters), self.completed, self.rejected
             )
 
-    def _taken(self, waiter: Waiter, begun: float) -> Slot:
+    def _taken(self, waiter: Waiter, begun: float, deadline: Deadline | None) -> Slot:
         with self.lock:
             if waiter.slot is None:
-                raise DeadlineExceeded(f"the wait for the pool {self.name!r}")
+                # Without a deadline nobody but a slot wakes it.
+                raise (deadline or Deadline.after(0.0)).exceeded()
             waiter.slot.waited = monotonic() - begun
             return waiter.slot
 
@@ -288,7 +300,9 @@ class Gate:
             slot.begun = monotonic()
         return slot
 
-    def _returned(self, slot: Slot, error: BaseException | None) -> deque[Waiter] | None:
+    def _returned(
+        self, slot: Slot, error: BaseException | None, *, used: bool
+    ) -> deque[Waiter] | None:
         """Note that a slot is nobody's any more; return who has to be woken."""
         lender = slot.lender
         while lender is not None:
@@ -296,10 +310,10 @@ class Gate:
             if not lender.released:
                 return self._lent_again(lender)
             # Its own call is over, and has left it to this one, which may have borrowed too.
-            slot, lender = lender, lender.lender
+            slot, lender, used = lender, lender.lender, True
         self.busy -= 1
-        self.completed += 1
-        if self._controller is not None:
+        self.completed += used
+        if used and self._controller is not None:
             now = monotonic()
             self.limit = self._controller.completed(
                 now, now - slot.begun, waiting=bool(self.waiters), dropped=_is_overload(error)
@@ -334,7 +348,7 @@ class Gate:
             with self.lock:
                 if not waiter.slot.released:
                     waiter.slot.released = True
-                    woken.extend(self._returned(waiter.slot, None) or ())
+                    woken.extend(self._returned(waiter.slot, None, used=False) or ())
 
 
 def _is_overload(error: BaseException | None) -> bool:

@@ -211,8 +211,10 @@ class Pool(Executor):
                 which must not be blocked.
             PoolClosed: It was closed.
             DeadlineExceeded: The deadline was reached.
+            Cancelled: The caller's caller does not wait for it any more.
         """
         if self._gate is not None:
+            self._send_home()
             return self._gate.acquire(deadline)
         self._refuse_if_closed()
         return NO_SLOT
@@ -220,6 +222,7 @@ class Pool(Executor):
     async def aacquire(self, deadline: Deadline | None = None) -> Slot | NoSlot:
         """Do what :meth:`acquire` does, without blocking the event loop."""
         if self._gate is not None:
+            self._send_home()
             return await self._gate.aacquire(deadline)
         self._refuse_if_closed()
         return NO_SLOT
@@ -300,6 +303,10 @@ class Pool(Executor):
         crew: Crew | None = getattr(self, "_crew", None)
         if crew is not None:
             crew.dismiss()
+
+    def _send_home(self) -> None:
+        if self._crew is not None and self._crew.idle:
+            self._crew.send_home()
 
     def _refuse_if_closed(self) -> None:
         if self._closed:

@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +16,7 @@ from helpers.children import in_child
 
 import ctxkit
 from ctxkit.context import Deadline
-from ctxkit.exceptions import DeadlineExceeded, PoolClosed, PoolFull
+from ctxkit.exceptions import Cancelled, DeadlineExceeded, PoolClosed, PoolFull
 from ctxkit.functions import Pool, PoolStats
 
 if TYPE_CHECKING:
@@ -85,8 +86,7 @@ def test_static_pool_lets_two_in_and_one_wait_and_refuses_the_others() -> None:
             refused.append(full)
             return
         enter(name)
-        while not go.is_set():
-            await asyncio.sleep(0.001)
+        await _auntil(go.is_set)
         slot.release()
 
     async def three() -> None:
@@ -141,9 +141,11 @@ def test_callers_are_let_in_in_the_order_in_which_they_came() -> None:
 @pytest.mark.rule("F-42")
 @pytest.mark.parametrize("kind", ["static", "lazy", "adaptive"])
 def test_caller_whose_time_is_over_leaves_the_queue(kind: str) -> None:
-    pool = Pool.auto(kind, max_size=None if kind == "static" else 4, workers=4 if kind == "static" else None)
+    pool = Pool.auto(
+        kind, max_size=None if kind == "static" else 4, workers=4 if kind == "static" else None
+    )
     slots = [pool.acquire() for _ in range(4)]
-    with pytest.raises(DeadlineExceeded, match="the wait for the pool"):
+    with pytest.raises(DeadlineExceeded):
         pool.acquire(Deadline.after(0.01))
 
     async def main() -> None:
@@ -177,7 +179,7 @@ def test_coroutine_that_is_cancelled_with_the_place_in_its_hand_gives_it_on() ->
         (await asyncio.wait_for(second, 10)).release()
 
     asyncio.run(main())
-    assert pool.stats()[:4] == (1, 0, 0, 2 + 1)
+    assert pool.stats()[:4] == (1, 0, 0, 2)
 
 
 @pytest.mark.rule("F-42")
@@ -259,7 +261,7 @@ def test_one_place_serves_three_loops_in_three_threads_one_after_the_other() -> 
     with ThreadPoolExecutor(3) as threads:
         list(threads.map(lambda _: asyncio.run(hold()), range(3)))
     assert 0.149 <= time.monotonic() - begun < 5
-    assert all(end <= begin for (_, end), (begin, _) in zip(spans, spans[1:], strict=False))
+    assert all(end <= begin for (_, end), (begin, _) in pairwise(spans))
     assert pool.stats()[1:4] == (0, 0, 3)
 
 
@@ -389,7 +391,11 @@ def test_closed_pool_lets_in_who_waits_and_nobody_else() -> None:
     assert pool.stats()[1:4] == (0, 0, 3)
     inline = Pool.inline()
     inline.close()
-    for refused in (inline.acquire, lambda: inline.submit(int), lambda: asyncio.run(inline.aacquire())):
+    for refused in (
+        inline.acquire,
+        lambda: inline.submit(int),
+        lambda: asyncio.run(inline.aacquire()),
+    ):
         with pytest.raises(PoolClosed, match="inline"):
             refused()
 
@@ -429,6 +435,47 @@ def test_child_of_a_fork_begins_with_nobody_in() -> None:
     waiting.join(10)
     pool.shutdown()
     assert pool.stats()[1:3] == (0, 0)
+
+
+@pytest.mark.rule("F-46")
+def test_what_is_started_inside_a_call_takes_a_place_of_its_own() -> None:
+    pool = Pool.static(1)
+
+    @ctxkit.function
+    async def inner() -> tuple[int, int]:
+        with await pool.aacquire():
+            return pool.stats()[1:3]
+
+    @ctxkit.function
+    async def outer() -> Any:
+        with await pool.aacquire():
+            started = inner.start()
+            await _auntil(lambda: pool.stats().waiting)
+            return started
+
+    async def main() -> None:
+        with pytest.raises(asyncio.CancelledError):  # it ended with its caller, waiting
+            await (await outer())
+
+    asyncio.run(main())
+    assert pool.stats() == PoolStats(1, 0, 0, 1, 0)
+
+
+def test_thread_whose_caller_is_gone_leaves_the_queue() -> None:
+    pool = Pool.static(1)
+    slot = pool.acquire()
+
+    @ctxkit.function
+    def wait() -> None:
+        pool.acquire()
+
+    started = wait.start()
+    _until(lambda: pool.stats().waiting)
+    started.cancel()
+    with pytest.raises(Cancelled):
+        started.result(10)
+    assert pool.stats()[1:3] == (1, 0)
+    slot.release()
 
 
 @pytest.mark.rule("F-4A")
