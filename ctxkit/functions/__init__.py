@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from ctxkit.functions.calling import acall as acall
     from ctxkit.functions.calling import call as call
     from ctxkit.functions.calling import function as function
+    from ctxkit.functions.durations import duration as duration
     from ctxkit.functions.pools import Pool as Pool
     from ctxkit.functions.pools import PoolStats as PoolStats
+    from ctxkit.functions.retrying import Retry as Retry
 else:
     from ctxkit._lazy import open_lazily
 
@@ -22,6 +24,8 @@ else:
         globals(),
         {
             "calling": ("Bound", "Function", "acall", "call", "function"),
+            "durations": ("duration",),
             "pools": ("Pool", "PoolStats"),
+            "retrying": ("Retry",),
         },
     )
