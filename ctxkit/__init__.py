@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ctxkit.exceptions import CtxkitError as CtxkitError
     from ctxkit.exceptions import DeadlineExceeded as DeadlineExceeded
     from ctxkit.exceptions import DuplicateName as DuplicateName
+    from ctxkit.exceptions import EngineUnavailable as EngineUnavailable
     from ctxkit.exceptions import FrameClosed as FrameClosed
     from ctxkit.exceptions import FunctionNotFound as FunctionNotFound
     from ctxkit.exceptions import InvalidTarget as InvalidTarget
@@ -141,6 +142,7 @@ else:
                 "CtxkitError",
                 "DeadlineExceeded",
                 "DuplicateName",
+                "EngineUnavailable",
                 "FrameClosed",
                 "FunctionNotFound",
                 "InvalidTarget",

@@ -357,3 +357,29 @@ class BindingNotFound(CtxkitError, LookupError):
 
     def _data(self) -> tuple[object, ...]:
         return (self.contract, self.name)
+
+
+class EngineUnavailable(CtxkitError, RuntimeError):
+    """Report an engine that cannot run here what is spawned.
+
+    Args:
+        function: The function that was spawned.
+        engine: The name of the engine.
+        host: What runs this process.
+    """
+
+    retryable = False
+
+    def __init__(self, function: str, engine: str, host: str) -> None:
+        super().__init__(
+            f"{function} cannot be spawned on the {engine!r} engine: the host {host!r} stops "
+            "this process between requests, and would run it late, in the midst of another "
+            "request, or never. Choose an engine with a broker: set up Celery, dramatiq or "
+            "Django's tasks, and call ctxkit.functions.set_engine()."
+        )
+        self.function = function
+        self.engine = engine
+        self.host = host
+
+    def _data(self) -> tuple[object, ...]:
+        return (self.function, self.engine, self.host)

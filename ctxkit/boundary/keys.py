@@ -15,12 +15,12 @@ CLIENT_REQUEST_ID = Key[str]("client_request_id")
 METHOD = Key[str]("method")
 #: The path of the request, percent-decoded, without the query.
 PATH = Key[str]("path")
-#: What was crossed: "http", "websocket", "aws-lambda" or "invocation".
+#: What was crossed: "http", "websocket", "aws-lambda", "task" or "invocation".
 PROTOCOL = Key[str]("protocol")
 #: Whether it is the first of its environment, whose start the client has waited for; bound on
 #: hosts that start, freeze and end processes by the request.
 COLD_START = Key[bool]("cold_start", hops={"thread", "log"})
-#: What an :func:`ctxkit.invocation` was called.
+#: What an :func:`ctxkit.invocation`, or a task, is called.
 INVOCATION = Key[str]("invocation")
 #: Lambda's own id of the invocation, bound where there is one.
 AWS_REQUEST_ID = Key[str]("aws_request_id")

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from ctxkit.functions.pools import Pool as Pool
     from ctxkit.functions.pools import PoolStats as PoolStats
     from ctxkit.functions.retrying import Retry as Retry
+    from ctxkit.functions.spawning import EmbeddedEngine as EmbeddedEngine
+    from ctxkit.functions.spawning import Engine as Engine
+    from ctxkit.functions.spawning import Work as Work
+    from ctxkit.functions.spawning import add_engine as add_engine
+    from ctxkit.functions.spawning import set_engine as set_engine
 else:
     from ctxkit._lazy import open_lazily
 
@@ -27,5 +32,6 @@ else:
             "durations": ("duration",),
             "pools": ("Pool", "PoolStats"),
             "retrying": ("Retry",),
+            "spawning": ("EmbeddedEngine", "Engine", "Work", "add_engine", "set_engine"),
         },
     )

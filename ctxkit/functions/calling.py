@@ -47,6 +47,14 @@ class Function(Protocol[P, R_co]):
         """Call it, and do not wait: see :meth:`Bound.start`."""
         ...
 
+    def spawn(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Hand it to an engine, to run after this request: see :meth:`Bound.spawn`."""
+        ...
+
+    async def aspawn(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Do the same, without blocking the event loop."""
+        ...
+
 
 @overload
 def function(function: Callable[P, R], /) -> Function[P, R]: ...
@@ -192,6 +200,8 @@ class Unit:
         wrapper.__ctxkit_unit__ = self
         wrapper.using = self.using
         wrapper.start = self.start
+        wrapper.spawn = self.spawn
+        wrapper.aspawn = self.aspawn
 
     def chain(self) -> tuple[Interceptor, ...]:
         """Return what is around it, the outermost first."""
@@ -242,6 +252,16 @@ class Unit:
         from ctxkit.functions.starting import start  # noqa: PLC0415 - few programs start anything
 
         return start(self, self.wrapper, args, kwargs)
+
+    def spawn(self, *args: Any, **kwargs: Any) -> Any:
+        """Hand it to an engine: see :meth:`Bound.spawn`."""
+        bound: Bound[Any, Any] = Bound(self, {}, {})
+        return bound.spawn(*args, **kwargs)
+
+    async def aspawn(self, *args: Any, **kwargs: Any) -> Any:
+        """Do the same, without blocking the event loop."""
+        bound: Bound[Any, Any] = Bound(self, {}, {})
+        return await bound.aspawn(*args, **kwargs)
 
     def __repr__(self) -> str:
         return f"<function {self.name}>"
@@ -338,6 +358,40 @@ class Bound(Generic[P, R_co]):
         from ctxkit.functions.starting import start  # noqa: PLC0415 - as above
 
         return start(self._unit, self, args, kwargs)
+
+    def spawn(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Hand the call to an engine, to run outside of this request, and after it.
+
+        It takes along what goes on wires, and nothing of the lifetime: it is not cancelled with
+        its caller, and has no deadline but its own.
+
+        Returns:
+            A handle of the engine's own: of the embedded one a future, of Celery an
+            ``AsyncResult``.
+
+        Raises:
+            EngineUnavailable: The embedded engine cannot run here: the host stops the process
+                between requests.
+            PoolFull: The embedded engine has too much to do.
+            PermissionDenied: The actor of the caller may not call it.
+            ConfigurationError: An argument cannot be sent, the engine was not set up, or the
+                function is one that nobody finds by its name.
+
+        Context:
+            Permissions and what is required are asked here, and again where it runs.
+
+        Safety:
+            Blocks for as long as a broker takes; await :meth:`aspawn` in a coroutine.
+        """
+        from ctxkit.functions.spawning import spawn  # noqa: PLC0415 - as above
+
+        return spawn(self._unit, self.options(), self._values, args, kwargs)
+
+    async def aspawn(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Do what :meth:`spawn` does, without blocking the event loop."""
+        from ctxkit.functions.spawning import aspawn  # noqa: PLC0415 - as above
+
+        return await aspawn(self._unit, self.options(), self._values, args, kwargs)
 
     def __repr__(self) -> str:
         chosen = (*self._values, *self._options)  # no values: they may be secrets

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ctxkit.boundary.intercepting import CHAIN, checked_interceptor
@@ -19,6 +20,8 @@ class Stage(NamedTuple):
 
     module: str
     factory: str
+    #: Whether it takes what the option holds as so many arguments.
+    spread: bool = False
 
 
 #: The options that stand for an interceptor; each factory takes the value.
@@ -26,7 +29,7 @@ STAGES: Final[Mapping[str, Stage]] = {
     "permission": Stage("ctxkit.functions.security", "permission"),
     "actor": Stage("ctxkit.functions.security", "impersonation"),
     "scope": Stage("ctxkit.functions.security", "narrowing"),
-    "requires": Stage("ctxkit.functions.interceptors", "requires"),
+    "requires": Stage("ctxkit.functions.interceptors", "requires", spread=True),
     "validate": Stage("ctxkit.functions.contracts", "validate"),
     "timeout": Stage("ctxkit.functions.interceptors", "timeout"),
     "retry": Stage("ctxkit.functions.interceptors", "retry"),
@@ -41,11 +44,22 @@ def chain_of(options: Mapping[str, Any]) -> tuple[Interceptor, ...]:
         ConfigurationError: One of them cannot be used.
     """
     own = [checked_interceptor("interceptors=", each) for each in options.get("interceptors") or ()]
+    return CHAIN.of("call", *own, *stages_of(options))
+
+
+def stages_of(options: Mapping[str, Any]) -> tuple[Interceptor, ...]:
+    """Return the interceptors that these options stand for, the outermost first.
+
+    Raises:
+        ConfigurationError: One of them cannot be used.
+    """
+    made: list[Interceptor] = []
     for option, stage in STAGES.items():
         value = options.get(option)
         if value is not None and value is not False:
-            own.append(getattr(import_module(stage.module), stage.factory)(value))
-    return CHAIN.of("call", *own)
+            factory = getattr(import_module(stage.module), stage.factory)
+            made.append(factory(*value) if stage.spread else factory(value))
+    return tuple(sorted(made, key=attrgetter("order")))
 
 
 def checked_options(setting: str, options: Mapping[str, Any]) -> dict[str, Any]:

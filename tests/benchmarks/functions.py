@@ -79,9 +79,7 @@ def measure(rounds: int) -> list[Row]:
                 "a wrapper that enters a copied context": loop_turn(entering(nothing)),
                 "copy_context().run(f)": loop_turn(lambda: copy_context().run(nothing)),
                 "@ctxkit.function": loop_turn(ctxkit.function(nothing)),
-                "with an interceptor": loop_turn(
-                    ctxkit.function(interceptors=[passing])(nothing)
-                ),
+                "with an interceptor": loop_turn(ctxkit.function(interceptors=[passing])(nothing)),
             },
             rounds=rounds,
             calls=CALLS,
@@ -90,9 +88,7 @@ def measure(rounds: int) -> list[Row]:
             {
                 "a wrapper that enters a copied context": awaiting(aentering(anothing)),
                 "@ctxkit.function": awaiting(ctxkit.function(anothing)),
-                "with an interceptor": awaiting(
-                    ctxkit.function(interceptors=[passing])(anothing)
-                ),
+                "with an interceptor": awaiting(ctxkit.function(interceptors=[passing])(anothing)),
             },
             rounds=rounds,
             calls=CALLS,

@@ -114,17 +114,17 @@ def test_idle_thread_and_kept_future_hold_nothing_of_a_request() -> None:
 
 
 def test_failed_job_is_no_reference_cycle() -> None:
-    class Failure(Exception):
+    class OwnError(Exception):
         pass
 
     def fail() -> None:
-        raise Failure
+        raise OwnError
 
     with Pool.static(1) as pool:
         gc.disable()
         try:
             future = pool.submit(fail)
-            held = weakref.ref(future.exception(10) or Failure())
+            held = weakref.ref(future.exception(10) or OwnError())
             _until(lambda: not pool._crew.futures)  # type: ignore[union-attr]
             del future
             _until(lambda: held() is None)

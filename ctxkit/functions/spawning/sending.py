@@ -1,0 +1,82 @@
+"""Sending work: asked for here, with the rights of its caller, and run elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from ctxkit.boundary.intercepting import Call, arun, run
+from ctxkit.context import NO_FRAME, bind
+from ctxkit.context._current import CURRENT
+from ctxkit.exceptions import ConfigurationError
+from ctxkit.functions.spawning.engines import Work, engine_of
+from ctxkit.functions.stages import stages_of
+from ctxkit.propagation import inject
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ctxkit.functions.calling import Unit
+
+#: The options that are asked here; all others hold where the work runs.
+_HERE: Final = ("permission", "actor", "scope", "requires")
+
+
+def spawn(
+    unit: Unit, options: Mapping[str, Any], values: Mapping[str, object], args: Any, kwargs: Any
+) -> Any:
+    """Hand a call to its engine; see :meth:`ctxkit.functions.Bound.spawn`."""
+    engine = engine_of(options.get("engine"))
+    call = _call(unit, options, values, args, kwargs, asynchronous=False)
+    return run(_chain(options), call, lambda call: engine.send(_work(call)))
+
+
+async def aspawn(
+    unit: Unit, options: Mapping[str, Any], values: Mapping[str, object], args: Any, kwargs: Any
+) -> Any:
+    """Do what :func:`spawn` does, without blocking the event loop."""
+    engine = engine_of(options.get("engine"))
+
+    async def send(call: Call) -> Any:
+        return await engine.asend(_work(call))
+
+    call = _call(unit, options, values, args, kwargs, asynchronous=True)
+    return await arun(_chain(options), call, send)
+
+
+def _chain(options: Mapping[str, Any]) -> Any:
+    return stages_of({option: options[option] for option in _HERE if option in options})
+
+
+def _call(  # noqa: PLR0913 - all of one call
+    unit: Unit,
+    options: Mapping[str, Any],
+    values: Mapping[str, object],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    asynchronous: bool,
+) -> Call:
+    if "<locals>" in unit.name:
+        raise ConfigurationError(
+            "spawn()",
+            f"was asked for {unit.name}, which nobody can find by its name",
+            "Move the function to the top of a module.",
+        )
+    return Call(
+        unit.name,
+        "call",
+        args,
+        kwargs,
+        frame=CURRENT.get(NO_FRAME),
+        function=unit.function,
+        options=options,
+        values=values,
+        asynchronous=asynchronous,
+    )
+
+
+def _work(call: Call) -> Work:
+    carrier: dict[str, str] = {}
+    with bind({**call.values}):
+        inject(carrier)
+    return Work(call.name, call.args, {**call.kwargs}, carrier, call.options)
