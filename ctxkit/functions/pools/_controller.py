@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+from math import exp, inf, log
 from random import Random
 from typing import Final, final
 
+from ctxkit.functions.pools._evidence import Evidence, Window
+
+#: The least that a window lasts, in seconds, and the fewest calls that end in it: so many, and
+#: where somebody always waited, so many for each of the limit.
+WINDOW: Final = 0.25
+CALLS: Final = 20
+CALLS_EACH: Final = 8
+#: What is left out after a change of the limit: calls that ended, for each of the limit.
+SETTLING_EACH: Final = 2
+#: The limit is what holds throughput down if somebody waited at this share of the completions.
+SATURATED: Final = 0.9
 #: One per cent more calls at a time must buy this many per cent of throughput.
 PAY: Final = 0.15
-#: The least that a window lasts, in seconds, and the fewest completions in it.
-WINDOW: Final = 0.25
-COMPLETIONS: Final = 20
-#: After so many windows in which less than half of the limit was in use it falls by one.
+#: By how many deviations it must be clear whether they do, or how near the answer must be known.
+SURE: Final = 1.5
+CLOSE: Final = 0.1
+#: The longest and the shortest step that is tried, logarithms of the factor.
+WIDE: Final = log(2)
+NARROW: Final = 0.2
+#: So many saturated windows pass before a smaller limit is tried.
+PATIENCE: Final = 6
+#: Where both neighbours are worse, 2, 4, ... up to 2 to this many windows pass before the next look.
+DOUBLINGS: Final = 5
+#: After so many windows in a row in which less than this share of the limit was used it falls.
 IDLE_WINDOWS: Final = 8
+IDLE: Final = 0.5
+#: What a dropped call leaves of the limit, in tenths.
+DROPPED: Final = 9
 
 
 @final
 class Controller:
     """Find the limit at which more calls at a time no longer pay.
-
-    A pure object: no clock, no thread, no timer, so it survives a fork and a frozen process.
 
     Args:
         max_size: The highest limit.
@@ -26,8 +46,13 @@ class Controller:
         initial: Where to begin; 4, or as near as the bounds allow, if None.
         random: What tosses the coins; a generator of its own if None.
 
+    Raises:
+        ValueError: The sizes do not hold one another.
+
     Safety:
-        Not thread-safe: a pool calls it within its lock. Never blocks.
+        Not thread-safe: a pool calls it within its lock. It has no thread, timer or clock and
+        so does nothing by itself; a forked child goes on with what its parent knew. A window
+        in which the process was frozen is left out.
 
     Attributes:
         limit: How many calls may run at a time now.
@@ -38,15 +63,22 @@ class Controller:
         "_begun",
         "_busy",
         "_calls",
-        "_count",
+        "_doubting",
         "_dropped",
-        "_held",
+        "_due",
+        "_evidence",
+        "_fails",
+        "_good",
         "_idle",
         "_max",
         "_min",
         "_random",
+        "_rest",
+        "_run",
+        "_saturated",
         "_settling",
-        "_throughput",
+        "_squares",
+        "_step",
         "_waiting",
         "limit",
     )
@@ -64,74 +96,164 @@ class Controller:
             initial = max(min_size, min(max_size, 4))
         if not min_size <= initial <= max_size:
             raise ValueError(f"initial must be from {min_size} to {max_size}, not {initial}")
-        self._max = max_size
-        self._min = min_size
+        self._max, self._min = max_size, min_size
         self._random = random or Random()  # noqa: S311 - coins, no secrets
         self.limit: int = initial
+        # Where a probe returns to.
         self._base = initial
-        self._throughput = 0.0
-        self._held = self._idle = 0
-        self._settling = False
+        self._evidence = Evidence()
+        self._idle = self._saturated = self._settling = 0
+        self._doubting = self._dropped = False
+        self._look_around()
+        self._begun: float | None = None
         self._begin(None)
 
-    def _begin(self, now: float | None) -> None:
-        self._begun = now
-        self._calls = self._count = self._waiting = 0
-        self._busy = 0.0
-        self._dropped = False
-
-    def completed(self, now: float, seconds: float, *, waiting: bool, dropped: bool = False) -> int:
+    def completed(
+        self, now: float, seconds: float, *, waiting: bool, dropped: bool = False
+    ) -> int:
         """Note that a call has ended; return the limit from now on.
 
         Args:
             now: When, by a clock that never goes back, in seconds.
             seconds: How long it ran, its wait for a slot not counted.
             waiting: Whether another call was waiting for a slot.
-            dropped: Whether it ended because there was too much to do.
+            dropped: Whether it ended because too much was going on, so it was of no use.
         """
         if self._begun is None:
-            self._begin(now - seconds)
-        begun = now if self._begun is None else self._begun
+            self._begun = now - seconds
         self._calls += 1
-        self._count += not dropped
+        self._good += not dropped
         self._waiting += waiting
         self._busy += seconds
+        self._squares += seconds * seconds
         if dropped and not self._dropped:
-            self._dropped = True
-            self.limit = self._base = max(self._min, min(self._base, self.limit * 9 // 10))
-            self._held = 0
-        elapsed = now - begun
-        if elapsed >= WINDOW and self._calls >= max(COMPLETIONS, 4 * self.limit):
-            if self._settling:
-                self._settling = False
-            else:
-                self._judge(elapsed)
-            self._begin(now)
+            self._drop(now)
+        elif self._settling:
+            self._settling -= 1
+            if not self._settling:
+                self._begin(now)
+        elif self._calls >= CALLS and now - self._begun >= WINDOW:
+            saturated = self._waiting >= SATURATED * self._calls
+            if not saturated or self._calls >= CALLS_EACH * self.limit:
+                self._close(now, now - self._begun, saturated=saturated)
         return self.limit
 
-    def _judge(self, elapsed: float) -> None:
-        throughput = self._count / elapsed
-        if self._waiting < 0.9 * self._calls:
-            self._base = self.limit
-            self._idle = self._idle + 1 if self._busy < 0.5 * elapsed * self.limit else 0
-            if self._idle == IDLE_WINDOWS:
-                self._idle = 0
-                self.limit = self._base = max(self._min, self.limit - 1)
-            return
-        self._idle = 0
-        if self.limit == self._base:
-            self._throughput = throughput
-            self._held += 1
-            up = self._held < 2 or self._random.random() < 0.5
-            step = max(1, self._base // 4)
-            self.limit = (
-                min(self._max, self._base + step) if up else max(self._min, self._base - step)
-            )
+    def _begin(self, now: float | None) -> None:
+        self._begun = now
+        self._calls = self._good = self._waiting = 0
+        self._busy = self._squares = 0.0
+
+    def _close(self, now: float, elapsed: float, *, saturated: bool) -> None:
+        before = self.limit
+        if saturated:
+            self._idle = 0
+            self._saturated += 1
+            self._learn(elapsed)
         else:
-            gained = throughput / self._throughput - 1 if self._throughput else 0.0
-            if gained >= PAY * (self.limit / self._base - 1):
-                if self.limit > self._base:
-                    self._held = 0
-                self._base = self.limit
+            self._saturated = 0
+            self._spare(elapsed)
+        self._dropped = False
+        self._settle(now, before)
+
+    def _settle(self, now: float, before: int) -> None:
+        """Begin a window, and if the limit is another, first let go of what it was before."""
+        if self.limit != before:
+            self._settling = SETTLING_EACH * max(before, self.limit)
+        self._begin(now)
+
+    def _drop(self, now: float) -> None:
+        before = self.limit
+        self._dropped = True
+        self.limit = self._base = max(self._min, min(self._base, before * DROPPED // 10))
+        # What it was like above was not as good as it looked.
+        self._evidence.forget(above=self.limit)
+        self._pause()
+        self._settle(now, before)
+
+    def _spare(self, elapsed: float) -> None:
+        """Go down by one if the limit was hardly used for long. More is never needed here."""
+        # Nobody waits any more: what was tried serves the demand, whatever it pays.
+        self._base = self.limit = max(self._base, self.limit)
+        self._idle = self._idle + 1 if self._busy < IDLE * elapsed * self.limit else 0
+        if self._idle == IDLE_WINDOWS:
+            self._idle = 0
+            self._base = self.limit = max(self._min, self.limit - 1)
+
+    def _learn(self, elapsed: float) -> None:
+        calls = self._calls
+        mean = self._busy / calls
+        spread = max(0.0, self._squares / calls / mean / mean - 1) if mean > 0 else 0.0
+        window = Window(self.limit, calls, self._good, elapsed, spread)
+        if self._evidence.surprises(window):
+            # A pause of the machine is over in the next window; another world is not.
+            self._doubting = not self._doubting
+            if self._doubting:
+                return
+            self._evidence.forget()
+            self._look_around()
+        self._doubting = False
+        self._evidence.note(window)
+        self._decide()
+
+    def _look_around(self) -> None:
+        self._step = WIDE
+        self._fails = self._rest = self._run = 0
+        self._due: list[int] = []
+
+    def _decide(self) -> None:
+        """Go to a neighbour that is better for sure, or see more of one that may be."""
+        found = {direction: self._judge(direction) for direction in (1, -1)}
+        direction = max(found, key=found.__getitem__)
+        if found[direction] > SURE:
+            self._move(direction)
+        elif self.limit != self._base:
             self.limit = self._base
-        self._settling = True
+        elif self._rest:
+            self._rest -= 1
+        else:
+            unclear = [each for each, clear in found.items() if clear > -inf]
+            if unclear == [-1] and self._saturated < PATIENCE:
+                return
+            if unclear and self._saturated < PATIENCE:
+                unclear = [1]
+            if unclear:
+                self.limit = self._neighbour(self._random.choice(unclear))
+            elif self._due:
+                self.limit = self._neighbour(self._due.pop())
+            elif self._step > NARROW:
+                self._step = max(NARROW, self._step / 2)
+                self._run = 0
+            else:
+                self._pause()
+
+    def _judge(self, direction: int) -> float:
+        """Return by how many deviations a neighbour is better; minus infinity if it is not."""
+        other = self._neighbour(direction)
+        if other == self._base:
+            return -inf
+        gain, deviation = self._evidence.gain(self._base, other)
+        if deviation == inf:
+            return 0.0
+        better = direction * (gain - PAY) / deviation
+        close = better <= SURE and SURE * deviation < CLOSE
+        return -inf if close or better < -SURE else better
+
+    def _neighbour(self, direction: int) -> int:
+        other = round(self._base * exp(direction * self._step))
+        if direction > 0:
+            return min(self._max, max(other, self._base + 1))
+        return max(self._min, min(other, self._base - 1))
+
+    def _move(self, direction: int) -> None:
+        self.limit = self._base = self._neighbour(direction)
+        self._run = self._run + direction if self._run * direction > 0 else direction
+        if abs(self._run) > 1:
+            self._step = min(WIDE, 2 * self._step)
+        self._fails = self._rest = 0
+        self._due = []
+
+    def _pause(self) -> None:
+        self._fails = min(DOUBLINGS, self._fails + 1)
+        self._rest = round(2**self._fails * self._random.uniform(0.75, 1.25))
+        self._due = [1, -1]
+        self._random.shuffle(self._due)
