@@ -12,15 +12,15 @@ from ctxkit.functions.pools._evidence import Evidence, Window
 #: where somebody always waited, so many for each of the limit.
 WINDOW: Final = 0.25
 CALLS: Final = 20
-CALLS_EACH: Final = 8
+CALLS_EACH: Final = 6
 #: What is left out after a change of the limit: calls that ended, for each of the limit.
-SETTLING_EACH: Final = 2
+SETTLING_EACH: Final = 1
 #: The limit is what holds throughput down if somebody waited at this share of the completions.
 SATURATED: Final = 0.9
 #: One per cent more calls at a time must buy this many per cent of throughput.
 PAY: Final = 0.15
 #: By how many deviations it must be clear whether they do, or how near the answer must be known.
-SURE: Final = 1.5
+SURE: Final = 1.2
 CLOSE: Final = 0.1
 #: The longest and the shortest step that is tried, logarithms of the factor.
 WIDE: Final = log(2)
@@ -51,8 +51,8 @@ class Controller:
 
     Safety:
         Not thread-safe: a pool calls it within its lock. It has no thread, timer or clock and
-        so does nothing by itself; a forked child goes on with what its parent knew. A window
-        in which the process was frozen is left out.
+        so does nothing by itself; a forked child goes on with what its parent knew, and a
+        process that was frozen leaves out the window in which it was.
 
     Attributes:
         limit: How many calls may run at a time now.
@@ -108,9 +108,7 @@ class Controller:
         self._begun: float | None = None
         self._begin(None)
 
-    def completed(
-        self, now: float, seconds: float, *, waiting: bool, dropped: bool = False
-    ) -> int:
+    def completed(self, now: float, seconds: float, *, waiting: bool, dropped: bool = False) -> int:
         """Note that a call has ended; return the limit from now on.
 
         Args:
@@ -148,44 +146,48 @@ class Controller:
         if saturated:
             self._idle = 0
             self._saturated += 1
-            self._learn(elapsed)
+            self._learn(self._window(elapsed))
+        elif before > self._base:
+            self._learn_least(self._window(elapsed))
         else:
-            self._saturated = 0
             self._spare(elapsed)
         self._dropped = False
         self._settle(now, before)
 
     def _settle(self, now: float, before: int) -> None:
-        """Begin a window, and if the limit is another, first let go of what it was before."""
+        """Begin a window, but let go of what began under another limit first."""
         if self.limit != before:
             self._settling = SETTLING_EACH * max(before, self.limit)
         self._begin(now)
 
+    def _window(self, elapsed: float) -> Window:
+        calls = self._calls
+        mean = self._busy / calls
+        spread = max(0.0, self._squares / calls / mean / mean - 1) if mean > 0 else 0.0
+        return Window(self.limit, calls, self._good, elapsed, spread)
+
     def _drop(self, now: float) -> None:
+        """Let in a tenth less, at most once in a window."""
         before = self.limit
         self._dropped = True
         self.limit = self._base = max(self._min, min(self._base, before * DROPPED // 10))
-        # What it was like above was not as good as it looked.
+        # It was not as good up there as it looked.
         self._evidence.forget(above=self.limit)
         self._pause()
         self._settle(now, before)
 
     def _spare(self, elapsed: float) -> None:
-        """Go down by one if the limit was hardly used for long. More is never needed here."""
-        # Nobody waits any more: what was tried serves the demand, whatever it pays.
-        self._base = self.limit = max(self._base, self.limit)
+        """Where nobody waits: never go up; go down by one if little was used for long."""
+        self.limit = self._base
+        self._saturated = 0
         self._idle = self._idle + 1 if self._busy < IDLE * elapsed * self.limit else 0
         if self._idle == IDLE_WINDOWS:
             self._idle = 0
-            self._base = self.limit = max(self._min, self.limit - 1)
+            self.limit = self._base = max(self._min, self.limit - 1)
 
-    def _learn(self, elapsed: float) -> None:
-        calls = self._calls
-        mean = self._busy / calls
-        spread = max(0.0, self._squares / calls / mean / mean - 1) if mean > 0 else 0.0
-        window = Window(self.limit, calls, self._good, elapsed, spread)
+    def _learn(self, window: Window) -> None:
         if self._evidence.surprises(window):
-            # A pause of the machine is over in the next window; another world is not.
+            # If only the machine paused, the next window is as ever; else the world is another.
             self._doubting = not self._doubting
             if self._doubting:
                 return
@@ -195,6 +197,13 @@ class Controller:
         self._evidence.note(window)
         self._decide()
 
+    def _learn_least(self, window: Window) -> None:
+        """Learn from a higher limit at which nobody waits: it yields this much at the least."""
+        if self._evidence.raises(window):
+            self._learn(window)
+        else:
+            self._decide()
+
     def _look_around(self) -> None:
         self._step = WIDE
         self._fails = self._rest = self._run = 0
@@ -203,28 +212,30 @@ class Controller:
     def _decide(self) -> None:
         """Go to a neighbour that is better for sure, or see more of one that may be."""
         found = {direction: self._judge(direction) for direction in (1, -1)}
-        direction = max(found, key=found.__getitem__)
-        if found[direction] > SURE:
-            self._move(direction)
+        best = max(found, key=found.__getitem__)
+        if found[best] > SURE:
+            self._move(best)
         elif self.limit != self._base:
             self.limit = self._base
         elif self._rest:
             self._rest -= 1
         else:
-            unclear = [each for each, clear in found.items() if clear > -inf]
-            if unclear == [-1] and self._saturated < PATIENCE:
-                return
-            if unclear and self._saturated < PATIENCE:
-                unclear = [1]
+            self._look([direction for direction, better in found.items() if better > -inf])
+
+    def _look(self, unclear: list[int]) -> None:
+        """Try a neighbour of which too little is known, or whose turn it is, for a window."""
+        if unclear:
+            if self._saturated < PATIENCE:
+                unclear = [direction for direction in unclear if direction > 0]
             if unclear:
                 self.limit = self._neighbour(self._random.choice(unclear))
-            elif self._due:
-                self.limit = self._neighbour(self._due.pop())
-            elif self._step > NARROW:
-                self._step = max(NARROW, self._step / 2)
-                self._run = 0
-            else:
-                self._pause()
+        elif self._due:
+            self.limit = self._neighbour(self._due.pop())
+        elif self._step > NARROW:
+            self._step = max(NARROW, self._step / 2)
+            self._run = 0
+        else:
+            self._pause()
 
     def _judge(self, direction: int) -> float:
         """Return by how many deviations a neighbour is better; minus infinity if it is not."""

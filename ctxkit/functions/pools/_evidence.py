@@ -36,6 +36,10 @@ class Window(NamedTuple):
     elapsed: float
     spread: float
 
+    def rate(self) -> float:
+        """Return the logarithm of the throughput."""
+        return log(max(self.good, 0.5) / self.elapsed)
+
 
 class _Seen:
     """What is left of the windows at one limit."""
@@ -71,13 +75,18 @@ class Evidence:
         seen = self._seen.get(window.limit)
         if seen is None:
             return False
-        off = abs(log(max(window.good, 0.5) / window.elapsed) - seen.rate())
+        off = abs(window.rate() - seen.rate())
         size = 1 / window.calls + 1 / seen.calls
         usual = self._noise() * size
         # One that is far out counts, but not for more than any could be.
         scatter = min(off * off, 9 * usual) / size
         self._scatter += SCATTER_SHARE * (scatter - self._scatter)
         return off > max(SURPRISE, DEVIATIONS * sqrt(usual))
+
+    def raises(self, window: Window) -> bool:
+        """Return whether a window yields more than was known of its limit."""
+        seen = self._seen.get(window.limit)
+        return seen is None or window.rate() > seen.rate()
 
     def note(self, window: Window) -> None:
         """Add a window."""
