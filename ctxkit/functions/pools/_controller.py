@@ -27,7 +27,7 @@ WIDE: Final = log(2)
 NARROW: Final = 0.2
 #: So many saturated windows pass before a smaller limit is tried.
 PATIENCE: Final = 6
-#: Where both neighbours are worse, 2, 4, ... up to 2 to this many windows pass before the next look.
+#: Where both neighbours are worse, 2, 4, ... windows pass before the next look; so many doublings.
 DOUBLINGS: Final = 5
 #: After so many windows in a row in which less than this share of the limit was used it falls.
 IDLE_WINDOWS: Final = 8
