@@ -6,14 +6,15 @@ one somebody always waits; in an open one calls come at random. Nothing here sle
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from math import exp, log, sqrt
-from random import Random
+from math import exp, inf, log, sqrt
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from random import Random
 
 #: How long a call takes that is alone, in seconds.
 SERVICE = 0.02
@@ -141,6 +142,101 @@ def closed(
     course.share = yielded / (end - from_) / world.best()
     course.mean = area / (end - from_)
     return course
+
+
+def queued(width: int, after: int, controller: Limiting, draw: Callable[[], float]) -> Course:
+    """Run a world in which ``width`` calls work and the others wait in it, ``after`` a shift."""
+    now = yielded = area = 0.0
+    begins: deque[float] = deque()
+    working: list[tuple[float, float]] = []
+    limit = controller.limit
+    course = Course([(0.0, limit)])
+    while now < END:
+        while len(working) + len(begins) < limit:
+            begins.append(now)
+        while begins and len(working) < width:
+            heappush(working, (now + draw(), begins.popleft()))
+        calls = len(working)
+        ended, begun = heappop(working)
+        if now >= END / 2:
+            yielded += calls * (ended - now)
+            area += limit * (ended - now)
+        now = ended
+        if now >= SHIFT:
+            width = after
+        new = controller.completed(now, now - begun, waiting=True)
+        if new != limit:
+            limit = new
+            course.limits.append((now, limit))
+    course.share = yielded / (END / 2) / after
+    course.mean = area / (END / 2)
+    return course
+
+
+def opened(
+    curve: Curve,
+    controller: Limiting,
+    draw: Callable[[], float],
+    pause: Callable[[float], float],
+    *,
+    end: float,
+) -> Course:
+    """Run a world in which calls come by themselves, the next one after ``pause(now)`` seconds."""
+    now = done = 0.0
+    waiting = 0
+    running: list[tuple[float, float]] = []
+    rates = _rates(curve)
+    limit = controller.limit
+    course = Course([(0.0, limit)])
+    arrival = pause(now)
+    while now < end:
+        rate = rates[len(running)]
+        ends = now + (running[0][0] - done) / rate if running else inf
+        if arrival < ends:
+            done += (arrival - now) * rate
+            now = arrival
+            waiting += 1
+            arrival += pause(now)
+        else:
+            done, begun = heappop(running)
+            now = ends
+            new = controller.completed(now, now - begun, waiting=waiting > 0)
+            if new != limit:
+                limit = new
+                course.limits.append((now, limit))
+        while waiting and len(running) < limit:
+            waiting -= 1
+            heappush(running, (done + draw(), now))
+    return course
+
+
+def refusing(
+    width: int, controller: Limiting, draw: Callable[[], float], *, end: float
+) -> tuple[Course, float]:
+    """Run a world that refuses at once whoever comes beside ``width`` others.
+
+    Returns:
+        How the limit went, and the share of refused calls.
+    """
+    now = 0.0
+    calls = refused = inside = 0
+    running: list[tuple[float, float, bool]] = []
+    limit = controller.limit
+    course = Course([(0.0, limit)])
+    while now < end:
+        while len(running) < limit:
+            enters = inside < width
+            inside += enters
+            heappush(running, (now + (draw() if enters else SERVICE / 10), now, enters))
+        now, begun, entered = heappop(running)
+        inside -= entered
+        calls += 1
+        refused += not entered
+        new = controller.completed(now, now - begun, waiting=True, dropped=not entered)
+        if new != limit:
+            limit = new
+            course.limits.append((now, limit))
+    return course, refused / calls
 
 
 def _rates(curve: Curve) -> list[float]:
