@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from ctxkit.exceptions import AdoptionError as AdoptionError
     from ctxkit.exceptions import BindingNotFound as BindingNotFound
     from ctxkit.exceptions import Cancelled as Cancelled
+    from ctxkit.exceptions import CircuitOpen as CircuitOpen
     from ctxkit.exceptions import ConfigurationError as ConfigurationError
     from ctxkit.exceptions import ContractViolation as ContractViolation
     from ctxkit.exceptions import CtxkitError as CtxkitError
@@ -137,6 +138,7 @@ else:
                 "AdoptionError",
                 "BindingNotFound",
                 "Cancelled",
+                "CircuitOpen",
                 "ConfigurationError",
                 "ContractViolation",
                 "CtxkitError",

@@ -316,6 +316,29 @@ class PoolClosed(CtxkitError, RuntimeError):
         return (self.pool,)
 
 
+class CircuitOpen(CtxkitError, RuntimeError):
+    """Report a function that is given a rest, since it has failed too often in a row.
+
+    Args:
+        function: The function that was not called.
+        retry_after: The seconds until somebody may try.
+    """
+
+    retryable = True
+    http_status = 503
+
+    def __init__(self, function: str, retry_after: float) -> None:
+        super().__init__(
+            f"{function} has failed too often, and is not called. "
+            f"Try again after {retry_after} seconds."
+        )
+        self.function = function
+        self.retry_after = retry_after
+
+    def _data(self) -> tuple[object, ...]:
+        return (self.function, self.retry_after)
+
+
 class ContractViolation(CtxkitError, ValueError):
     """Report arguments or a result that are not what the contract says.
 

@@ -86,15 +86,31 @@ def flush_before_return(
         Blocks for up to ``timeout``; a coroutine waits without blocking its loop. Never
         raises because of a sink.
     """
+    options = chosen_options(timeout, leftovers)
+    if function is None:
+        return partial(_decorated, options)
+    return _decorated(options, function)
+
+
+def chosen_options(timeout: float | None, leftovers: str | None) -> BoundaryOptions:
+    """Return what is chosen for functions that are flushed, whatever ``CTXKIT_FLUSH_MODE`` says.
+
+    Raises:
+        ConfigurationError: One of them cannot be used.
+    """
     timeout = None if timeout is None else checked_timeout("timeout", timeout)
     default_timeout()  # an unusable CTXKIT_FLUSH_TIMEOUT is to be told now
     meet_host()
     policy = chosen_leftovers(leftovers, frozen=not HOST.background)
     mode = FlushMode.NEVER if HOST.background else FlushMode.ALWAYS
-    options = BoundaryOptions(mode, timeout, leftovers=policy)
-    if function is None:
-        return partial(_decorated, options)
-    return _decorated(options, function)
+    return BoundaryOptions(mode, timeout, leftovers=policy)
+
+
+def deadline_here(deadline: Deadline | None) -> Deadline | None:
+    """Return when the host ends what runs here, if nothing but the host's platform tells."""
+    # functions-framework raises in the midst of a flush that goes beyond it.
+    remaining = None if deadline else remaining_on_cloud_run(0.0)
+    return deadline if remaining is None else Deadline.after(remaining)
 
 
 def _decorated(options: BoundaryOptions, function: Any) -> Any:
@@ -167,10 +183,7 @@ class _Call(Invocation):
                     context.run(CURRENT.set, frame)
                 break
         else:
-            # functions-framework raises in the midst of a flush that goes beyond it.
-            remaining = None if deadline else remaining_on_cloud_run(0.0)
-            if remaining is not None:
-                deadline = Deadline.after(remaining)
+            deadline = deadline_here(deadline)
         counts = frame is not CLOSED
         super().__init__(options, frame, context, deadline, request_id, counts=counts)
 

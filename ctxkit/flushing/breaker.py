@@ -21,7 +21,7 @@ class BreakerState(StrEnum):
     """Say whether a sink is tried."""
 
     CLOSED = "closed"  #: It is.
-    OPEN = "open"  #: It is not: it has failed :data:`THRESHOLD` times in a row.
+    OPEN = "open"  #: It is not: it has failed too often in a row, :data:`THRESHOLD` times.
     HALF_OPEN = "half_open"  #: Its rest is over, and the next caller tries it for all.
 
 
@@ -37,6 +37,8 @@ class Breaker:
 
     Args:
         clock: Tells seconds, and never goes back.
+        threshold: How many failures in a row open it.
+        rest: How many seconds it stays open.
 
     Safety:
         Not thread-safe: a lane asks within its lock. A forked child makes new ones.
@@ -45,10 +47,18 @@ class Breaker:
         failures: How many there were in a row.
     """
 
-    __slots__ = ("_clock", "_lost", "_until", "failures")
+    __slots__ = ("_clock", "_lost", "_rest", "_threshold", "_until", "failures")
 
-    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = monotonic,
+        *,
+        threshold: int = THRESHOLD,
+        rest: float = REST,
+    ) -> None:
         self._clock = clock
+        self._threshold = threshold
+        self._rest = rest
         self.failures: int = 0
         # The seconds that callers have lost since the last success.
         self._lost = 0.0
@@ -58,13 +68,13 @@ class Breaker:
     @property
     def state(self) -> BreakerState:
         """What the next caller finds."""
-        if self.failures < THRESHOLD:
+        if self.failures < self._threshold:
             return BreakerState.CLOSED
         return BreakerState.OPEN if self._clock() < self._until else BreakerState.HALF_OPEN
 
     def remaining(self) -> float:
         """Return the seconds of rest that are left."""
-        resting = self.failures >= THRESHOLD
+        resting = self.failures >= self._threshold
         return max(0.0, self._until - self._clock()) if resting else 0.0
 
     def allowance(self, budget: float, *, last: bool = False) -> float | None:
@@ -83,15 +93,19 @@ class Breaker:
         if state is BreakerState.OPEN and not last:
             return None
         if budget > 0:
-            self._until = self._clock() + REST
+            self._until = self._clock() + self._rest
         return min(budget, PROBE_WAIT)
 
     def succeed(self) -> bool:
         """Note that a pass ended well; return whether that has closed the breaker."""
-        closes = self.failures >= THRESHOLD
+        closes = self.failures >= self._threshold
         self.failures = 0
         self._lost = 0.0
         return closes
+
+    def forgo(self) -> None:
+        """Note that the probe has told nothing: the next caller is the next one."""
+        self._until = self._clock()
 
     def lose(self, seconds: float) -> None:
         """Note that the last failure has cost a caller so many seconds more."""
@@ -103,9 +117,9 @@ class Breaker:
         Args:
             lost: The seconds that a caller waited for it in vain.
         """
-        opens = self.failures == THRESHOLD - 1
+        opens = self.failures == self._threshold - 1
         self.failures += 1
         self._lost += lost
-        if self.failures >= THRESHOLD:
-            self._until = self._clock() + REST
+        if self.failures >= self._threshold:
+            self._until = self._clock() + self._rest
         return opens
