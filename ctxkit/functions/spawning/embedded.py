@@ -51,11 +51,10 @@ class EmbeddedEngine:
         Any thread may send; nothing blocks. In a forked child it begins anew.
     """
 
-    name: Final = EMBEDDED
-
     def __init__(
         self, workers: int = 4, buffer: int = 1000, *, drain_timeout: float = DRAIN_TIMEOUT
     ) -> None:
+        self.name: str = EMBEDDED
         self._pool = Pool.static(workers, buffer)
         self._drain_timeout = drain_timeout
         self._unfinished: dict[Future[Any], str] = {}

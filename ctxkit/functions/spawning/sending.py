@@ -15,6 +15,7 @@ from ctxkit.propagation import inject
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ctxkit.context import Key
     from ctxkit.functions.calling import Unit
 
 #: The options that are asked here; all others hold where the work runs.
@@ -77,6 +78,8 @@ def _call(  # noqa: PLR0913 - all of one call
 
 def _work(call: Call) -> Work:
     carrier: dict[str, str] = {}
-    with bind({**call.values}):
+    values: dict[str | Key[Any], object] = {}
+    values.update(call.values)
+    with bind(values):
         inject(carrier)
     return Work(call.name, call.args, {**call.kwargs}, carrier, call.options)
