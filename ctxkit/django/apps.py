@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.core.checks import register
 
 from ctxkit.django import checks, conf
@@ -31,6 +31,10 @@ class CtxkitConfig(AppConfig):
     def ready(self) -> None:
         """Register the checks, and look after database connections."""
         CONNECTIONS.connect()
+        if apps.is_installed("django.contrib.auth"):
+            from ctxkit.django.permissions import install_authorizer  # noqa: PLC0415 - has users
+
+            install_authorizer()
         register(checks.check_settings, "ctxkit")
         register(checks.check_middleware, "ctxkit")
         register(checks.check_distributions, "ctxkit")

@@ -108,7 +108,7 @@ _LAZY = {"request": Lazy(_request), "route": Lazy(_route)}
 
 def frame_values(holder: UserHolder) -> dict[str, object]:
     """Return what a frame holds of the request of ``holder``."""
-    return {**_LAZY, "user": holder, HOLDER: holder}
+    return {**_LAZY, "user": holder, "actor": holder, HOLDER: holder}
 
 
 def current_request() -> HttpRequest | None:

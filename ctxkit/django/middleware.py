@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.core.exceptions import MiddlewareNotUsed
 
 from ctxkit.boundary import CROSSING
@@ -42,7 +43,7 @@ class ContextMiddleware:
     not in the chain of middlewares: a request does not pass it, and wherever it stands in
     the list, all of them see the same. Inside, ``ctxkit.get("request_id")``, ``"method"``,
     ``"path"``, ``"protocol"``, ``"route"``, ``"request"`` and ``"user"`` (a
-    :class:`~ctxkit.django.UserHolder`) say what is known.
+    :class:`~ctxkit.django.UserHolder`, also bound as ``"actor"``) say what is known.
 
     Args:
         get_response: The next middleware, as Django gives it.
@@ -68,6 +69,10 @@ class ContextMiddleware:
         conf.adopt_declared()
         conf.install_declared()
         conf.spool_declared()
+        if apps.is_installed("django.contrib.auth"):
+            from ctxkit.django.permissions import install_authorizer  # noqa: PLC0415 - has users
+
+            install_authorizer()
         self.get_response = get_response
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:

@@ -1,0 +1,329 @@
+"""Security: who acts, how far, and who decides whether that will do.
+
+The actor and its scope travel in the frame, and whoever is configured decides. What is
+enforced, and what is not:
+
+- A question is put for the actor of the caller, within the scope of the caller. ``using()``
+  changes neither for the call that it is for.
+- What a call was given as its scope holds for all that it calls, also through ``bind``.
+- An actor goes over a wire as its id, in one text with its scope: one does not arrive without
+  the other. What cannot be rebuilt in full arrives as nobody.
+- ``using(actor=)`` is a question, ``bind`` is none: to bind an actor is to say who it is, as an
+  authentication does. Code in this process is trusted to know.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, Protocol, final
+
+from ctxkit.boundary.intercepting import KINDS, Interceptor, either
+from ctxkit.context import MISSING, Key, current
+from ctxkit.exceptions import ConfigurationError, PermissionDenied
+from ctxkit.functions._scope import BAR, EVERYTHING, Scope, checked_permission, checked_scope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+
+    from ctxkit.boundary import Call
+    from ctxkit.context import Frame
+
+__all__ = (
+    "ACTOR",
+    "IMPERSONATE",
+    "IMPERSONATION",
+    "SCOPE",
+    "ActorId",
+    "Authorizer",
+    "Scope",
+    "aidentify",
+    "authorizer",
+    "effective_scope",
+    "identify",
+    "impersonates",
+    "narrowed",
+    "permission",
+    "seal",
+    "set_authorizer",
+)
+
+#: Where permissions are asked for, among the interceptors.
+ORDER: Final = 20
+#: The permission to have a call made as somebody else, by ``using(actor=)``.
+IMPERSONATE: Final = "ctxkit.impersonate"
+#: Under what a frame holds the scope that its call was given. ``bind`` takes no such name.
+SEALED: Final = "ctxkit.scope"
+
+
+@final
+class ActorId(str):
+    """Stand for an actor that came from elsewhere, by its id.
+
+    Attributes:
+        scope: How far it may go: the scope that it came with.
+        found: For an authorizer to keep who that is; None before it has looked. Each arrival
+            has one of its own.
+    """
+
+    __slots__ = ("found", "scope")
+
+    scope: Scope
+    found: object
+
+    def __new__(cls, text: str, scope: Scope = EVERYTHING) -> ActorId:
+        """Make one, as :data:`ACTOR` does of what has come over a wire."""
+        self = super().__new__(cls, text)
+        self.scope = scope
+        self.found = None
+        return self
+
+    @property
+    def id(self) -> str:
+        """The id."""
+        return str(self)
+
+    def __reduce__(self) -> tuple[type[ActorId], tuple[str, Scope]]:
+        return (ActorId, (str(self), self.scope))
+
+
+class Authorizer(Protocol):
+    """Decide whether an actor has a permission.
+
+    Both methods are for one answer: a synchronous call asks :meth:`allows`, an awaited one
+    :meth:`aallows`. What they raise goes to the caller, and nothing runs.
+
+    It may have an attribute ``denial``: the class of :exc:`~ctxkit.PermissionDenied` to raise.
+    """
+
+    def allows(self, actor: Any, permission: str, call: Call, resource: Any) -> bool:
+        """Return whether ``actor`` may do that.
+
+        Args:
+            actor: What is bound under :data:`ACTOR`; an :class:`ActorId` if it has come over a
+                wire, to be looked up. Never None.
+            permission: The name of the permission.
+            call: What is about to run.
+            resource: What it is about to be done to; None where the permission names nothing.
+
+        Returns:
+            True, and nothing else that is true, allows it.
+        """
+        ...
+
+    async def aallows(self, actor: Any, permission: str, call: Call, resource: Any) -> bool:
+        """Do what :meth:`allows` does, without holding up the event loop.
+
+        Without one of its own, :meth:`allows` is called in a thread.
+        """
+        from ctxkit.propagation import to_thread  # noqa: PLC0415 - asyncio, for those who await
+
+        return await to_thread(self.allows, actor, permission, call, resource)
+
+
+_authorizer: Authorizer | None = None
+
+
+def set_authorizer(authorizer: Authorizer | None, /) -> Authorizer | None:
+    """Choose who decides about permissions in this process.
+
+    Args:
+        authorizer: Who decides; None for nobody, so that whatever asks for a permission fails.
+
+    Returns:
+        Who has decided before, for tests to put back.
+
+    Raises:
+        ConfigurationError: It lacks a method.
+    """
+    global _authorizer
+    for method in ("allows", "aallows"):
+        if authorizer is not None and not callable(getattr(authorizer, method, None)):
+            raise ConfigurationError(
+                "set_authorizer()",
+                f"got {authorizer!r}, which has no {method}()",
+                "Derive it from ctxkit.functions.security.Authorizer.",
+            )
+    before, _authorizer = _authorizer, authorizer
+    return before
+
+
+def authorizer() -> Authorizer | None:
+    """Return who decides about permissions in this process, or None."""
+    return _authorizer
+
+
+def narrowed(outer: Scope, inner: object) -> Scope:
+    """Return what is in both: nobody gets more by naming more.
+
+    Raises:
+        ConfigurationError: ``inner`` is no scope.
+    """
+    return outer & checked_scope("using(scope=)", inner)
+
+
+def effective_scope(frame: Frame) -> Scope:
+    """Return how far one may go in ``frame``: what was given to it, and what it has bound.
+
+    Raises:
+        ConfigurationError: What is bound is no scope.
+    """
+    return _limit(frame, EVERYTHING)
+
+
+def _limit(values: Mapping[str, object], scope: Scope) -> Scope:
+    """Return ``scope``, narrowed by everything in ``values`` that narrows."""
+    for name in (SEALED, SCOPE.name):
+        bound = values.get(name, MISSING)
+        if bound is not MISSING:
+            scope &= checked_scope(f"bind({SCOPE.name}=)", bound)
+    actor = values.get(ACTOR.name)
+    return scope & actor.scope if type(actor) is ActorId else scope
+
+
+def seal(frame: Frame, values: dict[str, object]) -> None:
+    """Make the scope of ``frame`` the most that a new frame below it may have.
+
+    Args:
+        frame: The frame of the caller.
+        values: Those of the new frame, inherited ones and those laid over them. The scope in
+            them is narrowed.
+
+    Raises:
+        ConfigurationError: A scope is none.
+    """
+    if (
+        values.get(SCOPE.name, MISSING) is values.get(SEALED, MISSING)
+        and type(values.get(ACTOR.name)) is not ActorId
+        and type(frame.get(ACTOR.name)) is not ActorId
+    ):
+        return  # nobody has narrowed anything since the last seal
+    values[SEALED] = values[SCOPE.name] = _limit(values, effective_scope(frame))
+
+
+def permission(name: str, /, *, resource: Callable[[Call], object] | None = None) -> Interceptor:
+    """Make an interceptor that lets those through whose caller has a permission.
+
+    It asks before anything is run or a pool is entered, once for all attempts. What is denied is
+    noted on OpenTelemetry's current span, where there is one.
+
+    Args:
+        name: The permission: ``"shop.view_order"``.
+        resource: Called with the call; returns what the permission is wanted for, as
+            ``lambda call: call.args[0]``. Must not block. None for no particular thing.
+
+    Raises:
+        ConfigurationError: This is no name; or, at the call, no authorizer is configured.
+        PermissionDenied: At the call: there is no actor, its scope does not hold the
+            permission, or the authorizer says no.
+    """
+    checked_permission(name)
+
+    def asking(call: Call) -> Generator[Any, Any, Any]:
+        deciding, actor = _asked(call, name)
+        of = None if resource is None else resource(call)
+        allowed = yield either(
+            lambda: deciding.allows(actor, name, call, of),
+            lambda: deciding.aallows(actor, name, call, of),
+        )
+        if allowed is not True:
+            raise _denial(call, name, "the actor does not have it")
+        return (yield call)
+
+    return Interceptor(asking, f"permission:{name}", ORDER, KINDS)
+
+
+#: Asks whether the caller may act as somebody else.
+IMPERSONATION: Final = permission(IMPERSONATE)
+
+
+def impersonates(values: Mapping[str, object]) -> bool:
+    """Return whether what ``using()`` lays over the frame makes somebody else of its actor.
+
+    To act as nobody is no more than what anybody may.
+    """
+    return values.get(ACTOR.name) is not None
+
+
+def _asked(call: Call, name: str) -> tuple[Authorizer, object]:
+    """Return who decides, and about whom, if there is anything left to decide."""
+    if _authorizer is None:
+        raise ConfigurationError(
+            "The authorizer",
+            f"is not set, and {call.name} asks for the permission {name!r}",
+            'Call set_authorizer(), or in Django, add "ctxkit.django" and '
+            '"django.contrib.auth" to INSTALLED_APPS.',
+        )
+    actor: object = call.frame.get(ACTOR.name)
+    if actor is None:
+        raise _denial(call, name, "there is no actor")
+    if name not in effective_scope(call.frame):
+        raise _denial(call, name, "the scope of the actor does not hold it")
+    return _authorizer, actor
+
+
+def _denial(call: Call, name: str, reason: str) -> PermissionDenied:
+    # Who the actor is, is nothing for third parties.
+    tracing: Any = sys.modules.get("opentelemetry.trace")
+    if tracing is not None:
+        with suppress(Exception):  # a tracer's trouble is not the caller's
+            tracing.get_current_span().add_event(
+                "ctxkit.permission.denied",
+                {
+                    "ctxkit.function": call.name,
+                    "ctxkit.permission": name,
+                    "ctxkit.reason": reason,
+                },
+            )
+    kind: type[PermissionDenied] = getattr(_authorizer, "denial", PermissionDenied)
+    return kind(call.name, name, reason)
+
+
+def identify(frame: Frame) -> None:
+    """Find out who the actor of ``frame`` is, so that it can be sent.
+
+    An actor that is known only when somebody asks has methods ``get()`` and ``aget()``. To send
+    one that nobody has asked for is to send nobody: what is sent on the side must not query.
+    """
+    actor: Any = frame.get(ACTOR.name)
+    if hasattr(actor, "aget"):
+        actor.get()
+
+
+async def aidentify(frame: Frame) -> None:
+    """Do what :func:`identify` does, from a coroutine."""
+    actor: Any = frame.get(ACTOR.name)
+    if hasattr(actor, "aget"):
+        await actor.aget()
+
+
+def _written(actor: Any) -> str:
+    """Return the id of an actor behind how far it may go: ``"shop.* stock.*|7"``."""
+    known: object = actor
+    if actor is not None and not isinstance(actor, (str, int)):
+        # That of a model is pk, also if it has an id besides. A lazy one is None until known.
+        known = actor.pk if hasattr(actor, "pk") else actor.id
+    if known is None or known == "":
+        return ""
+    # Whoever writes, writes what the current frame holds.
+    scope = effective_scope(current())
+    return f"{scope & actor.scope if type(actor) is ActorId else scope}{BAR}{known}"
+
+
+def _read(text: str) -> ActorId | None:
+    scope, _, known = text.partition(BAR)
+    if not known:
+        return None
+    try:
+        return ActorId(known, Scope(*scope.split()))
+    except ConfigurationError:  # a later version may write more than this one can read
+        return None
+
+
+#: Who acts: what the authorizer knows it by; an id as a ``str``, or an object that has one
+#: (``pk`` or ``id``). None is nobody.
+ACTOR: Final = Key[Any](
+    "actor", default=None, hops={"thread", "process", "wire"}, dump=_written, load=_read
+)
+#: How far the actor may go, a :class:`Scope`. It goes over wires with its actor.
+SCOPE: Final = Key[Scope]("scope", default=EVERYTHING)
