@@ -204,12 +204,13 @@ def _may_act(user: Any) -> bool:
 
 def _has_twins(kind: type) -> bool:
     """Return whether nothing of ``kind`` was changed for one colour alone."""
-    return all(
-        _depth(kind, f"a{name}") <= _depth(kind, name) for name in _TWINS if hasattr(kind, name)
-    )
+    return all(_is_twin(kind, name) for name in _TWINS)
 
 
-def _depth(kind: type, name: str) -> int:
-    """Return how far above ``kind`` the method was defined."""
-    owners = (place for place, each in enumerate(kind.__mro__) if name in vars(each))
-    return next(owners, len(kind.__mro__))
+def _is_twin(kind: type, name: str) -> bool:
+    for each in kind.__mro__:
+        if f"a{name}" in vars(each):
+            return True
+        if name in vars(each):
+            return each.__module__.startswith("django.")  # which has both, further up
+    return True

@@ -98,7 +98,7 @@ BOTH = pytest.mark.parametrize("ask", [_sync, _async])
 def test_permission_without_an_authorizer_is_an_error(ask: Any, nobody_decides: None) -> None:
     with (
         ctxkit.bind({ACTOR: "ada"}),
-        pytest.raises(ConfigurationError, match="shop:order asks for the permission 'shop.view"),
+        pytest.raises(ConfigurationError, match="shop:order asks for the permission"),
     ):
         ask(VIEW)
 
@@ -411,9 +411,11 @@ def test_what_cannot_be_rebuilt_in_full_arrives_as_nobody(table: Table, text: st
 def test_what_cannot_be_sent_in_full_lets_nobody_arrive(table: Table, values: Any) -> None:
     with ctxkit.bind(values):
         headers = ctxkit.inject({})
-    with ctxkit.bind(ctxkit.extract(headers, trusted=True)):
-        with pytest.raises(PermissionDenied, match="there is no actor"):
-            _sync(VIEW)
+    with (
+        ctxkit.bind(ctxkit.extract(headers, trusted=True)),
+        pytest.raises(PermissionDenied, match="there is no actor"),
+    ):
+        _sync(VIEW)
 
 
 def test_actor_id_survives_pickling() -> None:
