@@ -5,7 +5,9 @@ enforced, and what is not:
 
 - A question is put for the actor of the caller, within the scope of the caller. ``using()``
   changes neither for the call that it is for.
-- What a call was given as its scope holds for all that it calls, also through ``bind``.
+- The scope of a call, and of what opened the frame it is in, holds for all that it calls: what
+  is bound further in narrows it, and never widens it. Within one function's own body, the last
+  ``bind`` counts.
 - An actor goes over a wire as its id, in one text with its scope: one does not arrive without
   the other. What cannot be rebuilt in full arrives as nobody.
 - ``using(actor=)`` is a question, ``bind`` is none: to bind an actor is to say who it is, as an
@@ -24,7 +26,7 @@ from ctxkit.exceptions import ConfigurationError, PermissionDenied
 from ctxkit.functions._scope import BAR, EVERYTHING, Scope, checked_permission, checked_scope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator
 
     from ctxkit.boundary import Call
     from ctxkit.context import Frame
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = (
     "ACTOR",
     "IMPERSONATE",
-    "IMPERSONATION",
     "SCOPE",
     "ActorId",
     "Authorizer",
@@ -41,10 +42,9 @@ __all__ = (
     "authorizer",
     "effective_scope",
     "identify",
-    "impersonates",
-    "narrowed",
+    "impersonation",
+    "narrowing",
     "permission",
-    "seal",
     "set_authorizer",
 )
 
@@ -52,8 +52,6 @@ __all__ = (
 ORDER: Final = 20
 #: The permission to have a call made as somebody else, by ``using(actor=)``.
 IMPERSONATE: Final = "ctxkit.impersonate"
-#: Under what a frame holds the scope that its call was given. ``bind`` takes no such name.
-SEALED: Final = "ctxkit.scope"
 
 
 @final
@@ -153,52 +151,28 @@ def authorizer() -> Authorizer | None:
     return _authorizer
 
 
-def narrowed(outer: Scope, inner: object) -> Scope:
-    """Return what is in both: nobody gets more by naming more.
-
-    Raises:
-        ConfigurationError: ``inner`` is no scope.
-    """
-    return outer & checked_scope("using(scope=)", inner)
-
-
 def effective_scope(frame: Frame) -> Scope:
-    """Return how far one may go in ``frame``: what was given to it, and what it has bound.
+    """Return how far one may go in ``frame``: no further than whoever has called it.
 
     Raises:
-        ConfigurationError: What is bound is no scope.
+        ConfigurationError: What is bound as a scope is none.
     """
-    return _limit(frame, EVERYTHING)
+    scope = EVERYTHING
+    beneath: Frame | None = frame
+    while beneath is not None:
+        root = beneath.root
+        scope = _limit(root, _limit(beneath, scope))
+        beneath = getattr(root, "outer", None)  # of a call: the frame of its caller
+    return scope
 
 
-def _limit(values: Mapping[str, object], scope: Scope) -> Scope:
-    """Return ``scope``, narrowed by everything in ``values`` that narrows."""
-    for name in (SEALED, SCOPE.name):
-        bound = values.get(name, MISSING)
-        if bound is not MISSING:
-            scope &= checked_scope(f"bind({SCOPE.name}=)", bound)
-    actor = values.get(ACTOR.name)
+def _limit(frame: Frame, scope: Scope) -> Scope:
+    """Return ``scope``, narrowed by what ``frame`` holds."""
+    bound = frame.get(SCOPE.name, MISSING)
+    if bound is not MISSING:
+        scope &= checked_scope(f"bind({SCOPE.name}=)", bound)
+    actor = frame.get(ACTOR.name)
     return scope & actor.scope if type(actor) is ActorId else scope
-
-
-def seal(frame: Frame, values: dict[str, object]) -> None:
-    """Make the scope of ``frame`` the most that a new frame below it may have.
-
-    Args:
-        frame: The frame of the caller.
-        values: Those of the new frame, inherited ones and those laid over them. The scope in
-            them is narrowed.
-
-    Raises:
-        ConfigurationError: A scope is none.
-    """
-    if (
-        values.get(SCOPE.name, MISSING) is values.get(SEALED, MISSING)
-        and type(values.get(ACTOR.name)) is not ActorId
-        and type(frame.get(ACTOR.name)) is not ActorId
-    ):
-        return  # nobody has narrowed anything since the last seal
-    values[SEALED] = values[SCOPE.name] = _limit(values, effective_scope(frame))
 
 
 def permission(name: str, /, *, resource: Callable[[Call], object] | None = None) -> Interceptor:
@@ -233,16 +207,35 @@ def permission(name: str, /, *, resource: Callable[[Call], object] | None = None
     return Interceptor(asking, f"permission:{name}", ORDER, KINDS)
 
 
-#: Asks whether the caller may act as somebody else.
-IMPERSONATION: Final = permission(IMPERSONATE)
+_MAY_IMPERSONATE: Final = permission(IMPERSONATE)
 
 
-def impersonates(values: Mapping[str, object]) -> bool:
-    """Return whether what ``using()`` lays over the frame makes somebody else of its actor.
+def impersonation(actor: object, /) -> Interceptor:
+    """Make the interceptor of ``using(actor=)``: have the function act as somebody else.
 
-    To act as nobody is no more than what anybody may.
+    Whoever calls it has to have the permission :data:`IMPERSONATE`.
     """
-    return values.get(ACTOR.name) is not None
+
+    def impersonating(call: Call) -> Generator[Any, Any, Any]:
+        inner = call.replace(values={**call.values, ACTOR.name: actor})
+        return (yield from _MAY_IMPERSONATE.plan(inner))
+
+    return Interceptor(impersonating, "impersonation", ORDER, KINDS)
+
+
+def narrowing(scope: Scope, /) -> Interceptor:
+    """Make the interceptor of ``using(scope=)``: have the function go less far than its caller.
+
+    Raises:
+        ConfigurationError: ``scope`` is no scope.
+    """
+    checked_scope("using(scope=)", scope)
+
+    def narrowed(call: Call) -> Generator[Any, Any, Any]:
+        met = effective_scope(call.frame) & scope
+        return (yield call.replace(values={**call.values, SCOPE.name: met}))
+
+    return Interceptor(narrowed, "narrowing", ORDER, KINDS)
 
 
 def _asked(call: Call, name: str) -> tuple[Authorizer, object]:

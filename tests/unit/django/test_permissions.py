@@ -31,12 +31,12 @@ from ctxkit.django.permissions import (
 from ctxkit.exceptions import ConfigurationError, PermissionDenied
 from ctxkit.functions.security import (
     ACTOR,
-    IMPERSONATION,
     SCOPE,
     Scope,
     aidentify,
     authorizer,
     identify,
+    impersonation,
     permission,
     set_authorizer,
 )
@@ -364,6 +364,13 @@ def test_sending_asks_neither_the_session_nor_the_database() -> None:
 
 
 @pytest.mark.rule("F-95")
+def test_user_of_the_request_goes_before_an_actor_that_a_trusted_caller_names() -> None:
+    sent = {"Ctxkit-Context": f'v1 {{"actor":"*|{_user("root").pk}"}}'}
+    with override_settings(CTXKIT={"TRUST_CONTEXT": True}):
+        assert Client().get("/order", headers=sent).status_code == 403
+
+
+@pytest.mark.rule("F-95")
 def test_user_who_was_asked_for_is_sent() -> None:
     assert f'"actor":"*|{_user("ada").pk}"' in get("/deep", "ada").content.decode()
 
@@ -394,10 +401,10 @@ def test_to_act_as_another_user_is_a_permission_of_django(ask: Any) -> None:
         ctxkit.bind({ACTOR: _user("bob")}),
         pytest.raises(PermissionDenied, match=r"ctxkit\.impersonate"),
     ):
-        ask(IMPERSONATION, actor=_user("ada"))
+        ask(impersonation(_user("ada")))
     _grant("ada", "ctxkit", "impersonate")
     with ctxkit.bind({ACTOR: _user("ada")}):
-        assert ask(IMPERSONATION, actor=_user("bob")) == "run"
+        assert ask(impersonation(_user("bob"))) == "run"
 
 
 def test_denial_is_one_for_django_and_for_ctxkit_and_pickles() -> None:

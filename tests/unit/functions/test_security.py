@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import pickle
 import subprocess
 import sys
@@ -12,10 +13,10 @@ import pytest
 
 import ctxkit
 from ctxkit.boundary.intercepting import arun, run
+from ctxkit.context._current import CURRENT
 from ctxkit.exceptions import ConfigurationError, PermissionDenied
 from ctxkit.functions.security import (
     ACTOR,
-    IMPERSONATION,
     SCOPE,
     ActorId,
     Authorizer,
@@ -23,15 +24,15 @@ from ctxkit.functions.security import (
     aidentify,
     effective_scope,
     identify,
-    impersonates,
-    narrowed,
+    impersonation,
+    narrowing,
     permission,
-    seal,
     set_authorizer,
 )
+from ctxkit.propagation.parcels import Parcel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 VIEW = permission("shop.view_order")
 
@@ -194,21 +195,14 @@ def test_question_is_put_for_the_caller_whoever_the_call_is_for(ask: Any, table:
 @pytest.mark.rule("F-71")
 def test_to_act_as_another_is_a_permission_of_the_caller(ask: Any, table: Table) -> None:
     with ctxkit.bind({ACTOR: "ada"}):
-        assert ask(IMPERSONATION, actor="bob") == "run"
+        assert ask(impersonation("bob")) == "run"
     with ctxkit.bind({ACTOR: "bob"}), pytest.raises(PermissionDenied, match=r"ctxkit\.imperson"):
-        ask(IMPERSONATION, actor="ada")
+        ask(impersonation("ada"))
     with (
         ctxkit.bind({ACTOR: "ada", SCOPE: Scope("shop.*")}),
         pytest.raises(PermissionDenied, match="scope"),
     ):
-        ask(IMPERSONATION, actor="bob")
-
-
-@pytest.mark.rule("F-71")
-def test_to_act_as_nobody_needs_no_permission() -> None:
-    assert impersonates({"actor": "bob"})
-    assert not impersonates({"actor": None})
-    assert not impersonates({"tenant": "acme"})
+        ask(impersonation("bob"))
 
 
 @BOTH
@@ -232,59 +226,106 @@ def test_question_is_put_within_the_scope_of_the_caller(ask: Any, table: Table) 
 
 
 @pytest.mark.rule("F-72")
-def test_wider_scope_gives_nothing() -> None:
-    assert narrowed(Scope("shop.*"), Scope("*")) == Scope("shop.*")
-    assert narrowed(Scope("shop.view"), Scope("shop.*", "stock.*")) == Scope("shop.view")
-    assert narrowed(Scope("shop.view"), Scope("stock.*")) == Scope()
+def test_scopes_meet_in_what_both_hold() -> None:
+    assert Scope("shop.*") & Scope("*") == Scope("shop.*")
+    assert Scope("shop.view") & Scope("shop.*", "stock.*") == Scope("shop.view")
+    assert Scope("shop.*", "stock.view") & Scope("shop.view", "stock.*", "x") == Scope(
+        "shop.view", "stock.view"
+    )
+    assert Scope("shop.view") & Scope("stock.*") == Scope()
     with pytest.raises(ConfigurationError, match="must be a Scope, not of type str"):
-        narrowed(Scope("*"), "shop.*")
+        narrowing("shop.*")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
-def _beneath(**values: object) -> ctxkit.Frame:
-    """Return the frame of a function that is called with ``values`` laid over the caller's."""
+class Called(ctxkit.Frame):
+    """The frame of a call, over that of its caller."""
+
+    __slots__ = ("outer",)
+
+
+def _in_call(function: Callable[[], None], **values: object) -> None:
+    """Call ``function`` as the core does, with ``values`` laid over the frame of the caller."""
     outer = ctxkit.current()
-    inner = {**outer, **values}
-    seal(outer, inner)
-    return ctxkit.Frame(inner)
+    frame = Called({**outer, **values})
+    frame.outer = outer
+    context = contextvars.copy_context()
+    context.run(CURRENT.set, frame)
+    context.run(function)
 
 
-def _enter(frame: ctxkit.Frame) -> None:
-    from ctxkit.context._current import CURRENT  # noqa: PLC0415 - as the core does
-
-    CURRENT.set(frame)
+def _laid_over(interceptor: ctxkit.Interceptor, **values: object) -> dict[str, object]:
+    return run((interceptor,), _call(**values), lambda call: dict(call.values))
 
 
 @pytest.mark.rule("F-72")
 def test_scope_of_a_call_is_narrowed_and_told_to_the_function() -> None:
     with ctxkit.bind({SCOPE: Scope("shop.*", "stock.view")}):
-        frame = _beneath(scope=Scope("shop.view", "stock.*", "x"))
-        assert frame[SCOPE] == effective_scope(frame) == Scope("shop.view", "stock.view")
-        assert SCOPE.get() == Scope("shop.*", "stock.view")
-    assert "scope" not in _beneath(tenant="acme")
+        laid = _laid_over(narrowing(Scope("shop.view", "stock.*", "x")), tenant="acme")
+    assert laid == {"scope": Scope("shop.view", "stock.view"), "tenant": "acme"}
 
 
 @BOTH
 @pytest.mark.rule("F-72")
-def test_function_cannot_widen_what_it_was_given_by_bind(ask: Any, table: Table) -> None:
+def test_function_cannot_widen_what_it_was_given(ask: Any, table: Table) -> None:
     def function() -> None:
-        _enter(_beneath(scope=Scope("stock.*")))
         with ctxkit.bind({SCOPE: Scope("*")}):
+            assert ask(permission("stock.reserve")) == "run"
             with pytest.raises(PermissionDenied, match="scope"):
                 ask(VIEW)
-            assert ask(permission("stock.reserve")) == "run"
-            assert effective_scope(_beneath()) == Scope("stock.*")
+            _in_call(further)
+            _in_call(further, scope=Scope("*"))
+            assert _laid_over(narrowing(Scope("*"))) == {"scope": Scope("stock.*")}
 
-    with ctxkit.bind({ACTOR: "ada", SCOPE: Scope("shop.*", "stock.*")}):
-        ctxkit.capture().run(function)
+    def further() -> None:
+        assert effective_scope(ctxkit.current()) == Scope("stock.*")
+        with ctxkit.bind({SCOPE: Scope("stock.reserve", "shop.*")}):
+            assert effective_scope(ctxkit.current()) == Scope("stock.reserve")
+
+    with ctxkit.bind({ACTOR: "ada"}):
+        _in_call(function, scope=Scope("stock.*"))
+        with ctxkit.bind({SCOPE: Scope("stock.*")}):
+            _in_call(function)
+        with ctxkit.invocation("job", {ACTOR: "ada", SCOPE: Scope("stock.*")}):
+            function()
+
+
+@pytest.mark.rule("F-72")
+def test_scope_follows_into_threads(table: Table) -> None:
+    found: list[Scope] = []
+
+    def function() -> None:
+        with ctxkit.bind({SCOPE: Scope("*")}):
+            thread = ctxkit.Thread(target=lambda: found.append(effective_scope(ctxkit.current())))
+            thread.start()
+            thread.join()
+
+    _in_call(function, scope=Scope("stock.*"))
+    assert found == [Scope("stock.*")]
+
+
+@BOTH
+@pytest.mark.rule("F-71")
+@pytest.mark.rule("F-95")
+def test_scope_that_an_actor_came_with_holds_for_whoever_it_acts_as(ask: Any, table: Table) -> None:
+    def function() -> None:
+        with pytest.raises(PermissionDenied, match="scope"):
+            ask(permission("stock.reserve"))
+
+    headers = {"ctxkit-context": 'v1 {"actor":"ctxkit.* shop.*|ada"}'}
+    with ctxkit.bind(ctxkit.extract(headers, trusted=True)):
+        laid = _laid_over(impersonation("ada"))
+        assert laid == {"actor": "ada"}
+        assert type(laid["actor"]) is str
+        _in_call(function, **laid)
 
 
 @pytest.mark.parametrize("mistake", [None, "*", {"*"}])
 def test_scope_that_is_none_fails(table: Table, mistake: object) -> None:
-    with ctxkit.bind(actor="ada", scope=mistake):
-        with pytest.raises(ConfigurationError, match="must be a Scope"):
-            _sync(VIEW)
-        with pytest.raises(ConfigurationError, match="must be a Scope"):
-            _beneath()
+    with (
+        ctxkit.bind(actor="ada", scope=mistake),
+        pytest.raises(ConfigurationError, match="must be a Scope"),
+    ):
+        _sync(VIEW)
 
 
 @BOTH
@@ -357,6 +398,14 @@ def test_actor_goes_over_the_wire_as_its_id(actor: object, key: str) -> None:
 
 
 @pytest.mark.rule("F-95")
+def test_actor_and_scope_go_to_processes_as_they_go_over_wires() -> None:
+    with ctxkit.bind({ACTOR: Known(7), SCOPE: Scope("shop.*")}):
+        parcel = pickle.dumps(Parcel(ACTOR.get))
+    found = pickle.loads(parcel)()
+    assert (found, found.scope) == ("7", Scope("shop.*"))
+
+
+@pytest.mark.rule("F-95")
 def test_actor_that_was_sent_is_for_the_authorizer_to_look_up(table: Table) -> None:
     with ctxkit.bind({ACTOR: Known("ada")}):
         headers = ctxkit.inject({})
@@ -375,8 +424,6 @@ def test_scope_goes_with_its_actor_and_only_narrows(table: Table) -> None:
         assert effective_scope(ctxkit.current()) == Scope("shop.view", "stock.*")
         with ctxkit.bind({SCOPE: Scope("*")}), pytest.raises(PermissionDenied, match="scope"):
             _sync(VIEW)
-        frame = _beneath(actor="ada", scope=Scope("*"))
-        assert effective_scope(frame) == Scope("shop.view", "stock.*")
         with ctxkit.bind({SCOPE: Scope("stock.view")}):
             assert ctxkit.inject({}) == {"ctxkit-context": 'v1 {"actor":"stock.view|ada"}'}
 
