@@ -13,7 +13,7 @@ from ctxkit.context.key import checked_name
 from ctxkit.exceptions import ConfigurationError
 from ctxkit.functions.crossing import across, aquick, cross, quick
 from ctxkit.functions.naming import name_of, register, unit_of
-from ctxkit.functions.stages import chain_of, checked_options
+from ctxkit.functions.stages import ACTING, chain_of, checked_options, laid_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Mapping
@@ -308,8 +308,9 @@ class Bound(Generic[P, R_co]):
             values: Names or keys, and what the function finds under them. They are laid over
                 those of its caller.
             options: As for :func:`ctxkit.function`; each replaces the one of that name as a
-                whole, ``None`` takes it away. Further, ``actor`` is who calls, which its
-                caller has to be allowed, and ``scope`` narrows what the actor may do.
+                whole, ``None`` takes it away. Further, ``actor`` is who acts in it, for which
+                its caller needs the permission ``ctxkit.impersonate``, and ``scope`` narrows
+                what the actor may do; the same holds where ``values`` has them.
 
         Raises:
             ConfigurationError: An option or a name cannot be used.
@@ -317,8 +318,9 @@ class Bound(Generic[P, R_co]):
         named = dict(self._values)
         for key, value in values.items():
             named[key.name if isinstance(key, Key) else checked_name(key)] = value
-        given = checked_options("using()", options)
-        bound: Bound[P, R_co] = Bound(self._unit, named, {**self._options, **given})
+        acting = {option: named.pop(option) for option in ACTING if option in named}
+        given = checked_options("using()", {**acting, **options})
+        bound: Bound[P, R_co] = Bound(self._unit, named, laid_over(self._options, given))
         bound.chain()  # what cannot be used is to be told now
         return bound
 

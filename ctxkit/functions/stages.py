@@ -36,6 +36,13 @@ STAGES: Final[Mapping[str, Stage]] = {
     "pool": Stage("ctxkit.functions.interceptors", "limit"),
 }
 
+#: The options about who acts and how far, and what to do instead of giving None: by mistake, it
+#: would have the function act for its caller, and as far as that may.
+ACTING: Final[Mapping[str, str]] = {
+    "actor": "Leave it out; bind None around the call to have nobody act.",
+    "scope": "Leave it out, or write Scope() for nothing.",
+}
+
 
 def chain_of(options: Mapping[str, Any]) -> tuple[Interceptor, ...]:
     """Return what is to be put around a call with these options, the outermost first.
@@ -74,4 +81,22 @@ def checked_options(setting: str, options: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigurationError(
             setting, f"got {', '.join(sorted(unknown))}", f"Known options are {known}."
         )
+    for option, fix in ACTING.items():
+        value = options.get(option, option)
+        if value is None or value is False:
+            raise ConfigurationError(setting, f"got {option}={value}", fix)
     return dict(options)
+
+
+def laid_over(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``options``, replaced by those that are given; but a scope only narrows.
+
+    Raises:
+        ConfigurationError: A scope is none.
+    """
+    laid = {**options, **given}
+    if "scope" in options and "scope" in given:
+        from ctxkit.functions._scope import checked_scope  # noqa: PLC0415 - few have any
+
+        laid["scope"] = options["scope"] & checked_scope("using(scope=)", given["scope"])
+    return laid

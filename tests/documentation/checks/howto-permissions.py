@@ -1,4 +1,3 @@
-# type: ignore
 import asyncio
 import os
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
+import itertools
 import pickle
 import subprocess
 import sys
@@ -13,7 +13,6 @@ import pytest
 
 import ctxkit
 from ctxkit.boundary.intercepting import arun, run
-from ctxkit.context._current import CURRENT
 from ctxkit.exceptions import ConfigurationError, PermissionDenied
 from ctxkit.functions.security import (
     ACTOR,
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 VIEW = permission("shop.view_order")
+NUMBERS = itertools.count()
 
 
 class Table(Authorizer):
@@ -237,20 +237,14 @@ def test_scopes_meet_in_what_both_hold() -> None:
         narrowing("shop.*")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
-class Called(ctxkit.Frame):
-    """The frame of a call, over that of its caller."""
+def _in_call(body: Callable[[], Any], **options: Any) -> Any:
+    """Call ``body`` as a function, by options of ``using()``."""
 
-    __slots__ = ("outer",)
+    @ctxkit.function(name=f"m:{next(NUMBERS)}")
+    def function() -> Any:
+        return body()
 
-
-def _in_call(function: Callable[[], None], **values: object) -> None:
-    """Call ``function`` as the core does, with ``values`` laid over the frame of the caller."""
-    outer = ctxkit.current()
-    frame = Called({**outer, **values})
-    frame.outer = outer
-    context = contextvars.copy_context()
-    context.run(CURRENT.set, frame)
-    context.run(function)
+    return function.using(**options)() if options else function()
 
 
 def _laid_over(interceptor: ctxkit.Interceptor, **values: object) -> dict[str, object]:
@@ -313,10 +307,81 @@ def test_scope_that_an_actor_came_with_holds_for_whoever_it_acts_as(ask: Any, ta
 
     headers = {"ctxkit-context": 'v1 {"actor":"ctxkit.* shop.*|ada"}'}
     with ctxkit.bind(ctxkit.extract(headers, trusted=True)):
-        laid = _laid_over(impersonation("ada"))
-        assert laid == {"actor": "ada"}
-        assert type(laid["actor"]) is str
-        _in_call(function, **laid)
+        assert type(_in_call(ACTOR.get, actor="ada")) is str
+        _in_call(function, actor="ada")
+
+
+@ctxkit.function(name="shop:view", permission="shop.view_order")
+def view() -> tuple[Any, Scope]:
+    return ACTOR.get(), SCOPE.get()
+
+
+@ctxkit.function(name="shop:aview", permission="shop.view_order")
+async def aview() -> tuple[Any, Scope]:
+    return ACTOR.get(), SCOPE.get()
+
+
+def _view(**options: Any) -> Any:
+    return view.using(**options)()
+
+
+def _aview(**options: Any) -> Any:
+    async def awaited() -> Any:
+        return await aview.using(**options)()
+
+    return asyncio.run(awaited())
+
+
+VIEWS = pytest.mark.parametrize("ask", [_view, _aview])
+
+
+@VIEWS
+@pytest.mark.rule("F-71")
+def test_function_is_called_by_one_and_acts_as_another(ask: Any, table: Table) -> None:
+    with ctxkit.bind({ACTOR: "ada"}):
+        assert ask(actor="bob") == ("bob", Scope("*"))
+    assert [asked[:2] for asked in table.asked] == [
+        ("ada", "shop.view_order"),
+        ("ada", "ctxkit.impersonate"),
+    ]
+    table.held["ada"].discard("ctxkit.impersonate")
+    with ctxkit.bind({ACTOR: "ada"}), pytest.raises(PermissionDenied, match=r"ctxkit\.impers"):
+        ask(actor="bob")
+
+
+@VIEWS
+@pytest.mark.rule("F-72")
+def test_function_is_called_within_one_scope_and_acts_within_both(ask: Any, table: Table) -> None:
+    with ctxkit.bind({ACTOR: "ada", SCOPE: Scope("shop.*")}):
+        assert ask(scope=Scope("*"))[1] == Scope("shop.*")
+        assert ask(scope=Scope("shop.view"))[1] == Scope("shop.view")
+        assert ask(scope=Scope())[1] == Scope()
+    with ctxkit.bind({ACTOR: "ada", SCOPE: Scope("stock.*")}), pytest.raises(PermissionDenied):
+        ask(scope=Scope("*"))
+
+
+@pytest.mark.rule("F-71")
+@pytest.mark.rule("F-72")
+def test_values_that_are_laid_over_the_frame_are_asked_for_and_narrowed_too(table: Table) -> None:
+    with ctxkit.bind({ACTOR: "ada", SCOPE: Scope("shop.*", "ctxkit.*")}):
+        narrower = view.using({SCOPE: Scope("shop.view", "stock.*"), "tenant": "acme"})
+        assert narrower() == ("ada", Scope("shop.view"))
+        assert narrower.using(scope=Scope("shop.*")).using({"scope": Scope("*")})() == narrower()
+        assert view.using({"actor": "bob"})()[0] == "bob"
+    with ctxkit.bind({ACTOR: "ada", SCOPE: Scope("shop.*")}), pytest.raises(PermissionDenied):
+        view.using({ACTOR: "bob"})()
+
+
+@pytest.mark.parametrize("option", ["actor", "scope"])
+@pytest.mark.parametrize("nothing", [None, False])
+def test_nothing_given_by_mistake_is_refused(option: str, nothing: Any) -> None:
+    for using in (view.using, view.using(scope=Scope()).using):
+        with pytest.raises(ConfigurationError, match=f"got {option}={nothing}. Leave it out"):
+            using(**{option: nothing})
+        with pytest.raises(ConfigurationError, match=f"got {option}={nothing}. Leave it out"):
+            using({option: nothing})
+    with pytest.raises(ConfigurationError, match="must be a Scope"):
+        view.using(scope=Scope()).using(scope="shop.*")
 
 
 @pytest.mark.parametrize("mistake", [None, "*", {"*"}])
