@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 
 from ctxkit.boundary.intercepted import refusal_of, request_call, request_chain
@@ -53,7 +54,15 @@ async def _aanswer(
 
 
 def response_to(error: Exception) -> HttpResponse | None:
-    """Return the response that stands for an error of ours; None for all others."""
+    """Return the response that stands for an error of ours that a view has raised.
+
+    Returns:
+        None for all others, and for those that are Django's too: it has its own page for them.
+    """
+    return None if isinstance(error, PermissionDenied) else _response(error)
+
+
+def _response(error: Exception) -> HttpResponse | None:
     refusal = refusal_of(error)
     if refusal is None:
         return None
@@ -61,7 +70,7 @@ def response_to(error: Exception) -> HttpResponse | None:
 
 
 def _response_or_raise(error: CtxkitError) -> HttpResponse:
-    response = response_to(error)
+    response = _response(error)
     if response is None:
         raise error
     return response

@@ -91,6 +91,9 @@ def permission_required(
 
     ::
 
+        from ctxkit.django.permissions import permission_required
+
+
         @permission_required("shop.view_order")
         async def order(request, number): ...
 

@@ -16,6 +16,8 @@ class Scope:
 
     ::
 
+        from ctxkit.functions.security import Scope
+
         scope = Scope("shop.view_order", "stock.*")
         assert "stock.reserve" in scope
         assert "shop.delete_order" not in scope

@@ -179,7 +179,8 @@ def permission(name: str, /, *, resource: Callable[[Call], object] | None = None
     """Make an interceptor that lets those through whose caller has a permission.
 
     It asks before anything is run or a pool is entered, once for all attempts. What is denied is
-    noted on OpenTelemetry's current span, where there is one.
+    noted on OpenTelemetry's current span, where there is one. The caller's is the frame that the
+    call inherits, with what interceptors further out have bound.
 
     Args:
         name: The permission: ``"shop.view_order"``.
@@ -232,7 +233,7 @@ def narrowing(scope: Scope, /) -> Interceptor:
     checked_scope("using(scope=)", scope)
 
     def narrowed(call: Call) -> Generator[Any, Any, Any]:
-        met = effective_scope(call.frame) & scope
+        met = effective_scope(current()) & scope
         return (yield call.replace(values={**call.values, SCOPE.name: met}))
 
     return Interceptor(narrowed, "narrowing", ORDER, KINDS)
@@ -247,10 +248,12 @@ def _asked(call: Call, name: str) -> tuple[Authorizer, object]:
             'Call set_authorizer(), or in Django, add "ctxkit.django" and '
             '"django.contrib.auth" to INSTALLED_APPS.',
         )
-    actor: object = call.frame.get(ACTOR.name)
+    # Not call.frame: what interceptors further out have bound since is inherited, too.
+    frame = current()
+    actor: object = frame.get(ACTOR.name)
     if actor is None:
         raise _denial(call, name, "there is no actor")
-    if name not in effective_scope(call.frame):
+    if name not in effective_scope(frame):
         raise _denial(call, name, "the scope of the actor does not hold it")
     return _authorizer, actor
 

@@ -1,5 +1,23 @@
 import asyncio
 import os
+from wsgiref.util import setup_testing_defaults
+
+import wsgi
+from ctxkit.boundary.intercepting import CHAIN
+
+
+def status(**environ):
+    found = []
+    setup_testing_defaults(environ)
+    body = wsgi.application(environ, lambda status, *_: found.append(status))
+    b"".join(body)
+    return found
+
+
+assert status() == ["403 Forbidden"]
+assert status(HTTP_AUTHORIZATION="Bearer 5f3a") == ["200 OK"]
+for each in CHAIN.all:
+    ctxkit.remove_interceptor(each)
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "settings"
 set_authorizer(None)

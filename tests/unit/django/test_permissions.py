@@ -94,6 +94,7 @@ def _user(username: str) -> Any:
 
 class Urls:
     urlpatterns: tuple[Any, ...] = ()
+    handler403: Any = staticmethod(lambda _, exception: HttpResponse(str(exception), status=403))
 
 
 @pytest.fixture(autouse=True)
@@ -219,8 +220,21 @@ def test_scope_counts_for_views() -> None:
     assert get("/narrow", "ada").status_code == 403
 
 
-def test_denial_deep_in_a_view_is_403_too() -> None:
-    assert get("/deep", "bob").status_code == 403
+def test_denial_deep_in_a_view_is_answered_by_the_projects_own_handler() -> None:
+    response = get("/deep", "bob")
+    assert response.status_code == 403
+    assert response.content == (
+        b"shop:order asks for the permission 'auth.view_user': the actor does not have it."
+    )
+
+
+@pytest.mark.parametrize("ask", [get, aget])
+def test_permission_around_requests_denies_who_is_not_known_yet(ask: Any) -> None:
+    ctxkit.add_interceptor(VIEW)
+    try:
+        assert ask("/plain", "ada").status_code == 403  # no middleware has run
+    finally:
+        ctxkit.remove_interceptor(VIEW)
 
 
 @pytest.mark.rule("F-74")

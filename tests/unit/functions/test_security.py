@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
+from wsgiref.util import setup_testing_defaults
 
 import pytest
 
@@ -391,6 +392,41 @@ def test_scope_that_is_none_fails(table: Table, mistake: object) -> None:
         pytest.raises(ConfigurationError, match="must be a Scope"),
     ):
         _sync(VIEW)
+
+
+@BOTH
+def test_interceptor_further_out_may_say_who_acts(ask: Any, table: Table) -> None:
+    @ctxkit.interceptor(order=15)
+    def authenticating(call: ctxkit.Call) -> Any:
+        with ctxkit.bind({ACTOR: "ada"}):
+            return (yield call)
+
+    assert ask(authenticating, VIEW) == "run"
+
+
+@pytest.mark.parametrize(("token", "status"), [("", "403 Forbidden"), ("secret", "200 OK")])
+def test_permission_goes_around_requests_too(table: Table, token: str, status: str) -> None:
+    @ctxkit.interceptor(order=15, at={"http"})
+    def authenticating(call: ctxkit.Call) -> Any:
+        with ctxkit.bind({ACTOR: "ada" if "HTTP_AUTHORIZATION" in call.args[0] else None}):
+            return (yield call)
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [str(ACTOR.get()).encode()]
+
+    environ: dict[str, Any] = {"HTTP_AUTHORIZATION": token} if token else {}
+    setup_testing_defaults(environ)
+    answered: list[str] = []
+    for each in (authenticating, VIEW):
+        ctxkit.add_interceptor(each)
+    try:
+        body = ctxkit.WSGIMiddleware(app)(environ, lambda status, *_: answered.append(status))
+        b"".join(body)
+    finally:
+        for each in (authenticating, VIEW):
+            ctxkit.remove_interceptor(each)
+    assert answered == [status]
 
 
 @BOTH
