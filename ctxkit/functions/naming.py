@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _units: dict[str, Unit] = {}
 #: What the qualified name of a function has that nobody can import.
 _LOCAL: Final = "<locals>"
+#: How much of a name that anybody may have chosen gets into errors, in characters.
+_LONGEST_SHOWN: Final = 128
 
 
 def name_of(function: Callable[..., Any]) -> str:
@@ -55,6 +57,21 @@ def unit_of(target: object) -> Unit:
     unit: Unit | None = getattr(target, "__ctxkit_unit__", None)
     if unit is None:
         raise InvalidTarget(target)
+    return unit
+
+
+def registered(name: object) -> Unit:
+    """Return the function of a name that came in a message: nothing is imported for it.
+
+    Raises:
+        FunctionNotFound: This process has imported no such function.
+    """
+    unit = _units.get(name) if isinstance(name, str) else None
+    if unit is None:
+        raise FunctionNotFound(
+            str(name)[:_LONGEST_SHOWN],
+            "this process has not imported it, and imports nothing by request",
+        )
     return unit
 
 

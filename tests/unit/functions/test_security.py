@@ -14,7 +14,8 @@ import pytest
 
 import ctxkit
 from ctxkit.boundary.intercepting import arun, run
-from ctxkit.exceptions import ConfigurationError, PermissionDenied
+from ctxkit.exceptions import ConfigurationError, FunctionNotFound, PermissionDenied
+from ctxkit.functions.naming import registered
 from ctxkit.functions.security import (
     ACTOR,
     SCOPE,
@@ -588,6 +589,18 @@ def test_lazy_actor_is_asked_before_it_is_sent() -> None:
             assert ctxkit.inject({}) == {"ctxkit-context": f'v1 {{"actor":"*|{expected}"}}'}
     with ctxkit.bind({ACTOR: "ada"}):
         identify(ctxkit.current())
+
+
+@pytest.mark.parametrize(
+    "name", ["this:s", "os:system", "shop:nothing", "", "x" * 1000, None, ["shop:view"]]
+)
+def test_name_that_came_in_a_message_imports_nothing(name: Any) -> None:
+    loaded = set(sys.modules)
+    with pytest.raises(FunctionNotFound, match="imports nothing by request") as raised:
+        registered(name)
+    assert set(sys.modules) == loaded
+    assert len(str(raised.value)) < 400
+    assert registered("shop:view").wrapper is view
 
 
 def test_scope_holds_names_and_what_they_begin_with() -> None:
