@@ -302,8 +302,7 @@ def _written(actor: Any) -> str:
     if known is None or known == "":
         return ""
     # Whoever writes, writes what the current frame holds.
-    scope = effective_scope(current())
-    return f"{scope & actor.scope if type(actor) is ActorId else scope}{BAR}{known}"
+    return f"{effective_scope(current())}{BAR}{known}"
 
 
 def _read(text: str) -> ActorId | None:

@@ -269,7 +269,11 @@ def test_anonymous_and_inactive_users_may_nothing_whatever_they_have(ask: Any) -
         def has_perm(self, *_: object) -> bool:
             return True
 
-    for actor in (_user("gone"), Nobody(), UserHolder()):
+    class Inactive(Nobody):
+        is_authenticated = True
+        is_active = False
+
+    for actor in (_user("gone"), Nobody(), Inactive(), UserHolder()):
         with ctxkit.bind({ACTOR: actor}), pytest.raises(DjangoPermissionDenied):
             ask(VIEW)
 
