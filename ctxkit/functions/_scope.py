@@ -47,8 +47,10 @@ class Scope:
         return any(_covers(pattern, permission) for pattern in self.patterns)
 
     def __and__(self, other: Scope) -> Scope:
-        if self.patterns == other.patterns:
+        if other is EVERYTHING or self.patterns == other.patterns:
             return self
+        if self is EVERYTHING:
+            return other
         # The star is at the end, so of two patterns one holds the other, or they have
         # nothing in common: what both hold can be written down exactly.
         both = {a for a in self.patterns if any(_covers(b, a) for b in other.patterns)}

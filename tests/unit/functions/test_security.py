@@ -30,6 +30,7 @@ from ctxkit.functions.security import (
     permission,
     set_authorizer,
 )
+from ctxkit.functions.spawning import EmbeddedEngine
 from ctxkit.propagation.parcels import Parcel
 
 if TYPE_CHECKING:
@@ -91,6 +92,16 @@ def _async(*chain: ctxkit.Interceptor, **values: object) -> str:
         return "run"
 
     return asyncio.run(arun(chain, _call(asynchronous=True, **values), body))
+
+
+@ctxkit.function(name="shop:view", permission="shop.view_order")
+def view() -> tuple[Any, Scope]:
+    return ACTOR.get(), SCOPE.get()
+
+
+@ctxkit.function(name="shop:aview", permission="shop.view_order")
+async def aview() -> tuple[Any, Scope]:
+    return ACTOR.get(), SCOPE.get()
 
 
 BOTH = pytest.mark.parametrize("ask", [_sync, _async])
@@ -313,16 +324,6 @@ def test_scope_that_an_actor_came_with_holds_for_whoever_it_acts_as(ask: Any, ta
         _in_call(function, actor="ada")
 
 
-@ctxkit.function(name="shop:view", permission="shop.view_order")
-def view() -> tuple[Any, Scope]:
-    return ACTOR.get(), SCOPE.get()
-
-
-@ctxkit.function(name="shop:aview", permission="shop.view_order")
-async def aview() -> tuple[Any, Scope]:
-    return ACTOR.get(), SCOPE.get()
-
-
 def _view(**options: Any) -> Any:
     return view.using(**options)()
 
@@ -459,6 +460,27 @@ def test_denied_call_enters_neither_pool_nor_body_and_is_noted_on_the_span(
     }
 
 
+@pytest.mark.parametrize("denied", [view, aview])
+@pytest.mark.rule("F-73")
+def test_denied_call_takes_no_place_in_a_pool(table: Table, denied: Any) -> None:
+    pool = ctxkit.Pool.static(1)
+    function = denied.using(pool=pool, retry=3)
+
+    async def awaited() -> Any:
+        return await function()
+
+    def ask() -> Any:
+        return function() if denied is view else asyncio.run(awaited())
+
+    with ctxkit.bind({ACTOR: "bob"}), pytest.raises(PermissionDenied):
+        ask()
+    assert pool.stats().completed == 0
+    assert len(table.asked) == 1
+    with ctxkit.bind({ACTOR: "ada"}):
+        ask()
+    assert pool.stats().completed == 1
+
+
 @pytest.mark.rule("F-73")
 def test_permission_brings_nothing_foreign_and_nothing_heavy() -> None:
     code = (
@@ -589,6 +611,35 @@ def test_lazy_actor_is_asked_before_it_is_sent() -> None:
             assert ctxkit.inject({}) == {"ctxkit-context": f'v1 {{"actor":"*|{expected}"}}'}
     with ctxkit.bind({ACTOR: "ada"}):
         identify(ctxkit.current())
+
+
+@ctxkit.function(name="shop:reach", permission="shop.view_order")
+def reach() -> tuple[Any, Scope]:
+    return ACTOR.get(), effective_scope(ctxkit.current())
+
+
+@pytest.mark.rule("F-71")
+@pytest.mark.rule("F-72")
+@pytest.mark.rule("F-95")
+def test_spawned_work_is_asked_for_here_and_there_and_goes_no_further(table: Table) -> None:
+    engine = EmbeddedEngine(workers=1)
+    try:
+        with ctxkit.bind({ACTOR: "ada", SCOPE: Scope("shop.*", "ctxkit.*")}):
+            spawned = reach.using(actor="bob", scope=Scope("shop.*", "x"), engine=engine)
+            with pytest.raises(PermissionDenied, match="does not have it"):
+                spawned.spawn().result(10)
+            table.held["bob"].add("shop.view_order")
+            table.asked.clear()
+            assert spawned.spawn().result(10) == ("bob", Scope("shop.*"))
+        assert [(actor, name, type(actor)) for actor, name, _ in table.asked] == [
+            ("ada", "shop.view_order", str),
+            ("ada", "ctxkit.impersonate", str),
+            ("bob", "shop.view_order", ActorId),
+        ]
+        with pytest.raises(PermissionDenied, match="there is no actor"):
+            spawned.spawn()
+    finally:
+        engine.close()
 
 
 @pytest.mark.parametrize(
