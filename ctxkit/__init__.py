@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from ctxkit.flushing import flush as flush
     from ctxkit.functions import Pool as Pool
     from ctxkit.functions import PoolStats as PoolStats
+    from ctxkit.functions import Retry as Retry
     from ctxkit.functions import acall as acall
     from ctxkit.functions import call as call
     from ctxkit.functions import function as function
@@ -156,7 +157,7 @@ else:
                 "PoolFull",
             ),
             "flushing": ("FlushReport", "Sink", "aflush", "flush"),
-            "functions": ("Pool", "PoolStats", "acall", "call", "function"),
+            "functions": ("Pool", "PoolStats", "Retry", "acall", "call", "function"),
             "lifecycle": (
                 "Environment",
                 "ScratchCache",

@@ -1,9 +1,10 @@
-"""The command line: ``ctxkit demo``, ``ctxkit env``."""
+"""The command line: ``ctxkit demo``, ``ctxkit env``, ``ctxkit check-config``."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import time
@@ -11,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import ctxkit
-from ctxkit.exceptions import CtxkitError
+from ctxkit.exceptions import ConfigurationError, CtxkitError
 from ctxkit.flushing.budget import default_timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _MAX_REQUESTS = 200
 
@@ -51,7 +52,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ctxkit", description=summary)
     parser.add_argument("--version", action="version", version=f"ctxkit {ctxkit.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    demo = commands.add_parser(
+    _add_demo(commands.add_parser)
+    _add_reports(commands.add_parser)
+    return parser
+
+
+def _add_demo(add: Callable[..., argparse.ArgumentParser]) -> None:
+    demo = add(
         "demo",
         help="show what a frozen process loses, and that nothing is lost with ctxkit",
         description="Run an example project under real gunicorn, uvicorn and awslambdaric, "
@@ -84,14 +91,28 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument(
         "--all", action="store_true", help="every server that is known here and installed"
     )
-    env = commands.add_parser(
+
+
+def _add_reports(add: Callable[..., argparse.ArgumentParser]) -> None:
+    env = add(
         "env",
         help="say which host this process runs on, by what evidence, and what that means",
         description="Say which host this process runs on, by which variable it was told, and "
         "which responses ctxkit holds there. Run it where the application runs.",
     )
     env.add_argument("--json", action="store_true", help="print it as JSON")
-    return parser
+    config = add(
+        "check-config",
+        help="say what is wrong with a configuration of functions and pools",
+        description="Read a TOML file that configures functions and pools, and name all mistakes "
+        "in it at once. Nothing that it names is imported. The exit code is 0 if there are none.",
+    )
+    config.add_argument(
+        "file",
+        nargs="?",
+        metavar="FILE",
+        help="the file (default: the one that CTXKIT_CONFIG names)",
+    )
 
 
 def _request_count(text: str) -> int:
@@ -155,7 +176,26 @@ def _env(options: argparse.Namespace) -> int:
     return 0
 
 
-_COMMANDS = {"demo": _demo, "env": _env}
+def _check_config(options: argparse.Namespace) -> int:
+    from ctxkit.functions._configured import CONFIG_VARIABLE  # noqa: PLC0415 - as below
+    from ctxkit.functions.configuring import read_file  # noqa: PLC0415 - for this command alone
+
+    path: str | None = options.file or os.environ.get(CONFIG_VARIABLE)
+    if not path:
+        sys.stderr.write(f"ctxkit check-config: name a file, or set {CONFIG_VARIABLE}\n")
+        return 2
+    try:
+        found = read_file(path, "FILE" if options.file else CONFIG_VARIABLE)
+    except ConfigurationError as error:
+        sys.stdout.write(f"{error}\n")
+        return 1
+    counts = (("pools", found.pools), ("functions", found.functions))
+    lines = [f"{title:<11} {', '.join(names) or '-'}\n" for title, names in counts]
+    sys.stdout.write("".join(lines))
+    return 0
+
+
+_COMMANDS = {"demo": _demo, "env": _env, "check-config": _check_config}
 
 if __name__ == "__main__":
     sys.exit(main())

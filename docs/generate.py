@@ -23,6 +23,10 @@ from ctxkit.flushing.spooling.declared import (
     DEFAULT_MAX_BYTES,
     SPOOL_VARIABLE,
 )
+from ctxkit.functions._configured import CONFIG_VARIABLE
+from ctxkit.functions._option_settings import OPTIONS
+from ctxkit.functions._pool_settings import FIELDS, KINDS
+from ctxkit.functions._retry_arguments import ARGUMENTS
 from ctxkit.lifecycle.hosts import _matches
 from ctxkit.lifecycle.leftovers import LeftoverPolicy
 from ctxkit.propagation import _own_header as own
@@ -83,6 +87,14 @@ def _variables() -> str:
                 "`1` believes the deadline that the Lambda Web Adapter tells, on AWS Lambda only.",
             ),
             (
+                f"`{CONFIG_VARIABLE}`",
+                "-",
+                (
+                    "The TOML file that says what holds for functions and pools. "
+                    "See [](functions-settings.md)."
+                ),
+            ),
+            (
                 f"`{LEAKS_VARIABLE}`",
                 "`0`",
                 "`1` logs what still holds a request some time after its end.",
@@ -104,6 +116,32 @@ def _variables() -> str:
             ),
         ),
     )
+
+
+def _function_options() -> str:
+    rows = ((f"`{each.name}`", f"`{each.example}`", each.summary) for each in OPTIONS)
+    return _table(("Key", "For example", "What it says"), rows)
+
+
+def _retry_arguments() -> str:
+    rows = (
+        (f"`{each.name}`", f"`{each.default}`" if each.default else "-", each.summary)
+        for each in ARGUMENTS
+    )
+    return _table(("Key", "Default", "What it says"), rows)
+
+
+def _pool_fields() -> str:
+    rows = (
+        (
+            f"`{field.name}`",
+            ", ".join(f"`{kind}`" for kind in KINDS if field.name in KINDS[kind]) or "-",
+            f"`{field.default}`" if field.default else "-",
+            field.summary,
+        )
+        for field in FIELDS
+    )
+    return _table(("Key", "Types", "Default", "What it says"), rows)
 
 
 def _hosts() -> str:
@@ -232,11 +270,14 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "checks": _checks,
     "faults": _faults,
     "features": _features,
+    "function-options": _function_options,
     "hosts": _hosts,
     "landing": partial(_features, "landing"),
     "landing-peers": partial(_peers, "landing"),
     "leaks": _leaks,
     "peers": _peers,
+    "pool-fields": _pool_fields,
+    "retry-arguments": _retry_arguments,
     "settings": _settings,
     "variables": _variables,
     "ways": _ways,

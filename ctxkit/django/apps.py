@@ -29,12 +29,15 @@ class CtxkitConfig(AppConfig):
             conf.adopt_declared()
 
     def ready(self) -> None:
-        """Register the checks, and look after database connections."""
+        """Register the checks, look after connections, and have functions be what settings say."""
         CONNECTIONS.connect()
         if apps.is_installed("django.contrib.auth"):
             from ctxkit.django.permissions import install_authorizer  # noqa: PLC0415 - has users
 
             install_authorizer()
+        with suppress(ConfigurationError):
+            conf.configure_declared()
         register(checks.check_settings, "ctxkit")
+        register(checks.check_functions, "ctxkit")
         register(checks.check_middleware, "ctxkit")
         register(checks.check_distributions, "ctxkit")

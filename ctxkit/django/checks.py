@@ -13,7 +13,9 @@ from django.utils.module_loading import import_string
 
 from ctxkit.django import conf
 from ctxkit.django.middleware import ContextMiddleware
-from ctxkit.exceptions import AdoptionError
+from ctxkit.exceptions import AdoptionError, ConfigurationError
+from ctxkit.functions import configured
+from ctxkit.functions.configuring import missing_functions
 from ctxkit.propagation import adopt
 
 if TYPE_CHECKING:
@@ -67,6 +69,13 @@ TWICE = Check(
     "ContextMiddleware is in MIDDLEWARE {} times. Only the first does anything.",
     "Remove all but the first.",
 )
+NO_FUNCTION = Check(
+    "ctxkit.W004",
+    WARNING,
+    "What is configured for the function {} holds for nothing: its module has nothing of that "
+    "name.",
+    'Write the name as "package.module:name".',
+)
 FOREIGN_CTXKIT = Check(
     "ctxkit.W003",
     WARNING,
@@ -76,7 +85,7 @@ FOREIGN_CTXKIT = Check(
     "python -m pip install --force-reinstall --no-deps django-ctxkit",
 )
 
-CHECKS = (BAD_SETTING, NOT_ADOPTABLE, NO_MIDDLEWARE, TWICE, FOREIGN_CTXKIT)
+CHECKS = (BAD_SETTING, NOT_ADOPTABLE, NO_MIDDLEWARE, TWICE, FOREIGN_CTXKIT, NO_FUNCTION)
 
 
 def check_settings(*_: object, **__: object) -> list[CheckMessage]:
@@ -105,6 +114,14 @@ def _refusal(module: str, name: str) -> Exception | None:
     except (AdoptionError, ImportError) as error:
         return error
     return None
+
+
+def check_functions(*_: object, **__: object) -> list[CheckMessage]:
+    """Check that functions that are configured are there, where their modules are imported."""
+    try:
+        return [NO_FUNCTION.message(name) for name in missing_functions(configured.now())]
+    except ConfigurationError:  # another check says so
+        return []
 
 
 def check_middleware(*_: object, **__: object) -> list[CheckMessage]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from difflib import get_close_matches
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from django.conf import settings
 from django.core.signals import setting_changed
@@ -12,6 +14,10 @@ from django.core.signals import setting_changed
 from ctxkit.boundary import BoundaryOptions
 from ctxkit.exceptions import ConfigurationError
 from ctxkit.flushing.spooling.declared import declared as declared_spool
+from ctxkit.functions._reading import Place, indexed
+
+if TYPE_CHECKING:
+    from ctxkit.functions._configured import Configuration
 
 
 class Setting(NamedTuple):
@@ -112,6 +118,19 @@ SETTINGS = (
         "environment.",
     ),
     Setting(
+        "POOLS",
+        None,
+        "{}",
+        "The pools of functions, by their names: see [](functions-settings.md).",
+    ),
+    Setting(
+        "FUNCTIONS",
+        None,
+        "{}",
+        "What holds for functions, by their names: see [](functions-settings.md). This and `POOLS` "
+        "go before the file that `CTXKIT_CONFIG` names in the environment.",
+    ),
+    Setting(
         "ADOPT",
         None,
         "[]",
@@ -133,11 +152,15 @@ SETTINGS = (
 _ADOPT_FIX = 'Write it like ["package.module.name"].'
 # The keys about the spool, as the arguments of what checks them.
 _SPOOL = {"SPOOL": "spool", "SPOOL_MAX_BYTES": "max_bytes", "SPOOL_MAX_AGE": "max_age"}
+# The keys about functions, which are looked at together.
+_TABLES = ("POOLS", "FUNCTIONS")
 _KEYS = {setting.key: setting for setting in SETTINGS}
 _SWITCHES = frozenset(
     ("INSTALL", "TRUST_REQUEST_ID", "TRUST_CONTEXT", "REPORT_LEAKS", "SERVER_TIMING")
 )
 _options: BoundaryOptions | None = None
+# Whether what holds for functions is what CTXKIT says.
+_followed = False
 
 
 def options() -> BoundaryOptions:
@@ -197,6 +220,18 @@ def spool_declared() -> None:
         apply(declared_spool(**_spool_arguments(declared)))
 
 
+def configure_declared() -> None:
+    """Have what ``CTXKIT`` says about functions and pools hold, if it says anything.
+
+    It is read at the first use of a function, and again when the setting changes. Whoever calls
+    :func:`ctxkit.functions.configure` later goes before.
+    """
+    global _followed  # noqa: PLW0603 - as above
+    if not _followed and _tables():
+        _followed = True
+        _follow()
+
+
 def problems() -> list[ConfigurationError]:
     """Return everything that is wrong with ``CTXKIT``; if nothing, with the environment."""
     try:
@@ -207,6 +242,7 @@ def problems() -> list[ConfigurationError]:
     for setting in SETTINGS:
         if setting.key in declared:
             found += _refusal(setting, declared[setting.key])
+    _read_tables(found)
     if not found:
         try:
             BoundaryOptions.resolve(**_arguments(declared))
@@ -238,8 +274,44 @@ def _spool_arguments(declared: Mapping[str, object]) -> dict[str, Any]:
     return {name: declared[key] for key, name in _SPOOL.items() if key in declared}
 
 
+def _tables() -> dict[str, object]:
+    return {key: value for key, value in _declared().items() if key in _TABLES}
+
+
+def _read_tables(found: list[ConfigurationError]) -> None:
+    """Note what is wrong with what is said about functions, here or in the file."""
+    tables = _tables()
+    if tables:
+        from ctxkit.functions.configuring import read  # noqa: PLC0415 - few projects ask for it
+
+        read(tables, found, Place("CTXKIT", indexed), _TABLES)
+    elif os.environ.get("CTXKIT_CONFIG"):
+        from ctxkit.functions._configured import read_environment  # noqa: PLC0415 - as above
+
+        try:
+            read_environment()
+        except ConfigurationError as error:
+            found.append(error)
+
+
+def _follow() -> None:
+    from ctxkit.functions import configured  # noqa: PLC0415 - as above
+
+    configured.change(_configuration)
+
+
+def _configuration() -> Configuration:
+    from ctxkit.functions._configured import read_environment  # noqa: PLC0415 - as above
+    from ctxkit.functions.configuring import checked  # noqa: PLC0415 - as above
+
+    tables = _tables()
+    return checked(tables, Place("CTXKIT", indexed), _TABLES) if tables else read_environment()
+
+
 def _refusal(setting: Setting, value: object) -> list[ConfigurationError]:
     """Return why ``value`` is refused, if it is, in the words of the setting."""
+    if setting.key in _TABLES:
+        return []
     name = f'CTXKIT["{setting.key}"]'
     if setting.key in _SWITCHES:
         wrong = ConfigurationError(name, f"must be a bool, not {value!r}", "Write True or False.")
@@ -297,6 +369,11 @@ def _forget(*, setting: str, **_: object) -> None:
     global _options  # noqa: PLW0603 - as above
     if setting == "CTXKIT":
         _options = None
+        if _followed:
+            _follow()
+        else:
+            with suppress(ConfigurationError):  # it is told by whoever reads the options
+                configure_declared()
 
 
 setting_changed.connect(_forget, dispatch_uid="ctxkit.django.conf")

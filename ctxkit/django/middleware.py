@@ -73,6 +73,7 @@ class ContextMiddleware:
             from ctxkit.django.permissions import install_authorizer  # noqa: PLC0415 - has users
 
             install_authorizer()
+        conf.configure_declared()
         self.get_response = get_response
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:

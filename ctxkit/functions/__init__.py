@@ -8,11 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ctxkit.functions._configured import configured as configured
+    from ctxkit.functions._configured import options_of as options_of
     from ctxkit.functions.calling import Bound as Bound
     from ctxkit.functions.calling import Function as Function
     from ctxkit.functions.calling import acall as acall
     from ctxkit.functions.calling import call as call
     from ctxkit.functions.calling import function as function
+    from ctxkit.functions.configuring import configure as configure
+    from ctxkit.functions.configuring import configure_from as configure_from
+    from ctxkit.functions.configuring import override as override
     from ctxkit.functions.durations import duration as duration
     from ctxkit.functions.pools import Pool as Pool
     from ctxkit.functions.pools import PoolStats as PoolStats
@@ -29,6 +34,8 @@ else:
         globals(),
         {
             "calling": ("Bound", "Function", "acall", "call", "function"),
+            "_configured": ("configured", "options_of"),
+            "configuring": ("configure", "configure_from", "override"),
             "durations": ("duration",),
             "pools": ("Pool", "PoolStats"),
             "retrying": ("Retry",),

@@ -11,6 +11,7 @@ from ctxkit.context import NO_FRAME, Key
 from ctxkit.context._current import CURRENT
 from ctxkit.context.key import checked_name
 from ctxkit.exceptions import ConfigurationError
+from ctxkit.functions._configured import options_of
 from ctxkit.functions.crossing import across, aquick, cross, quick
 from ctxkit.functions.naming import name_of, register, unit_of
 from ctxkit.functions.stages import ACTING, chain_of, checked_options, laid_over
@@ -162,13 +163,15 @@ class Unit:
         asynchronous: Whether a call of it is awaited.
         function: What was decorated; a coroutine function where it is asynchronous.
         name: What it is called.
-        options: What was chosen where it was decorated.
+        options: What was chosen where it was decorated, or is configured by its name; as of the
+            last use of :meth:`chain`.
         quick: The generation of interceptors for which there is nothing around it.
         wrapper: What has taken its place.
     """
 
     __slots__ = (
         "_chain",
+        "_declared",
         "_generation",
         "asynchronous",
         "function",
@@ -185,6 +188,7 @@ class Unit:
         self.function: Callable[..., Any] = function
         self.name: str = name_of(function) if name is None else name
         self.options: Mapping[str, Any] = options
+        self._declared = options
         self.quick: object = None
         self._chain: tuple[Interceptor, ...] = ()
         self._generation: object = None
@@ -207,6 +211,7 @@ class Unit:
         """Return what is around it, the outermost first."""
         if self._generation is not CHAIN.generation:
             generation = CHAIN.generation
+            self.options = {**self._declared, **options_of(self.name)}
             self._chain = chain_of(self.options)
             self.quick = None if self._chain else generation
             self._generation = generation
@@ -328,6 +333,7 @@ class Bound(Generic[P, R_co]):
         """Return what is around it, the outermost first."""
         if self._generation is not CHAIN.generation:
             generation = CHAIN.generation
+            self._unit.chain()  # which looks at what is configured
             self._chain = chain_of(self.options())
             self._generation = generation
         return self._chain

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite
-from sys import float_info
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, cast, final
 
 from ctxkit.exceptions import ConfigurationError
 from ctxkit.functions._named_errors import read_errors
-from ctxkit.functions._reading import Place, dotted
+from ctxkit.functions._reading import Place, dotted, entries
+from ctxkit.functions._retry_arguments import NAMES, problems
 from ctxkit.functions.durations import duration
 
 if TYPE_CHECKING:
@@ -19,22 +19,8 @@ if TYPE_CHECKING:
         type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool | float | None]
     )
 
-_FIELDS = ("max_attempts", "initial_delay", "backoff_factor", "max_delay", "jitter", "on")
 _DELAYS = ("initial_delay", "max_delay")
 _BY_DEFAULT = (ConnectionError, TimeoutError)
-_MOST = float_info.max  # neither infinity nor what is no number
-# The types of each argument, its bounds, and both in words.
-_WANTED: dict[str, tuple[tuple[type[int | float], ...], float, float, str, str]] = {
-    "max_attempts": ((int,), 1, _MOST, "a whole number, 1 or more", "3"),
-    "initial_delay": ((int, float), 0, _MOST, "a number of seconds, zero or more", "0.1"),
-    "backoff_factor": ((int, float), 1, _MOST, "a number, 1 or more", "2.0"),
-    "max_delay": ((int, float), 0, _MOST, "a number of seconds, zero or more", "10.0"),
-    "jitter": ((int, float), 0, 1, "a number from 0 to 1", "0.1"),
-}
-_ON = (
-    "a class of errors, a tuple of such, or a function of an error",
-    "Write it like ConnectionError; what is no Exception is never retried.",
-)
 
 
 @final
@@ -65,7 +51,7 @@ class Retry:
         ConfigurationError: One of them cannot be used.
     """
 
-    __slots__ = _FIELDS
+    __slots__ = NAMES
 
     max_attempts: int
     initial_delay: float
@@ -85,8 +71,8 @@ class Retry:
         on: Retryable | None = None,
     ) -> None:
         values = (max_attempts, initial_delay, backoff_factor, max_delay, jitter, on)
-        given: dict[str, object] = dict(zip(_FIELDS, values, strict=True))
-        for problem in _problems(Place("Retry", _argument), given):
+        given: dict[str, object] = dict(zip(NAMES, values, strict=True))
+        for problem in problems(Place("Retry", _argument), given):
             raise problem
         for name, value in given.items():
             object.__setattr__(self, name, value)
@@ -104,10 +90,11 @@ class Retry:
         Raises:
             ConfigurationError: The first thing that is wrong with it.
         """
-        read = read_retry(Place(setting, dotted), value)
-        if isinstance(read, Retry):
-            return read
-        raise read[0]
+        found: list[ConfigurationError] = []
+        retry = read_retry(Place(setting, dotted), value, found)
+        if retry is None:
+            raise found[0]
+        return retry
 
     def delays(self) -> Iterator[float]:
         """Yield the pauses that there are at most, in seconds, before jitter."""
@@ -190,18 +177,18 @@ class Retry:
         return hash(self._values())
 
     def __repr__(self) -> str:
-        pairs = zip(_FIELDS, self._values(), strict=True)
+        pairs = zip(NAMES, self._values(), strict=True)
         return f"Retry({', '.join(f'{name}={value!r}' for name, value in pairs)})"
 
     def __reduce__(self) -> tuple[Callable[..., Retry], tuple[object, ...]]:
         return _remade, self._values()
 
     def _values(self) -> tuple[object, ...]:
-        return tuple(getattr(self, name) for name in _FIELDS)
+        return tuple(getattr(self, name) for name in NAMES)
 
 
 def _remade(*values: Any) -> Retry:
-    return Retry(**dict(zip(_FIELDS, values, strict=True)))
+    return Retry(**dict(zip(NAMES, values, strict=True)))
 
 
 def _chance() -> float:
@@ -210,78 +197,44 @@ def _chance() -> float:
     return random()  # noqa: S311 - nobody is to be kept from guessing a pause
 
 
-def read_retry(place: Place, value: object) -> Retry | list[ConfigurationError]:
-    """Return the policy that ``value`` stands for, or everything that is wrong with it.
+def read_retry(place: Place, value: object, found: list[ConfigurationError]) -> Retry | None:
+    """Return the policy that ``value`` stands for, or None and note everything that is wrong.
 
     Args:
         place: Where it stands.
         value: As for :meth:`Retry.of`.
+        found: Where to note it.
     """
     if isinstance(value, Retry):
         return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        if value >= 1:
-            return Retry(value)
-        return [place.refuse(f"must be 1 or more, not {value!r}", "Write 1 for no retries.")]
-    if not isinstance(value, Mapping):
-        return [
+    mistakes: list[ConfigurationError] = []
+    given: dict[str, object] = {}
+    if isinstance(value, Mapping):
+        table = cast("Mapping[object, object]", value)
+        for name, where, each in entries(place, table, mistakes, NAMES):
+            try:
+                given[name] = _read_field(name, where, each)
+            except ConfigurationError as error:
+                mistakes.append(error)
+        mistakes += problems(place, given)
+    elif isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        given["max_attempts"] = value
+    else:
+        wanted = "a number of attempts, 1 or more, or a table"
+        mistakes.append(
             place.refuse(
-                f"must be a number of attempts or a table, not {value!r}",
+                f"must be {wanted}, not {value!r}",
                 'Write 3, or {max_attempts = 3, initial_delay = "100ms"}.',
             )
-        ]
-    found: list[ConfigurationError] = []
-    given: dict[str, object] = {}
-    for key, each in cast("Mapping[object, object]", value).items():
-        if key not in _FIELDS:
-            found.append(place.refuse_key(key, _FIELDS))
-            continue
-        try:
-            given[str(key)] = _read_field(str(key), place.under(key), each)
-        except ConfigurationError as error:
-            found.append(error)
-    found += _problems(place, given)
-    return found or Retry(**given)  # type: ignore[arg-type] # each was looked at
+        )
+    found += mistakes
+    return None if mistakes else Retry(**cast("dict[str, Any]", given))
 
 
 def _read_field(name: str, place: Place, value: object) -> object:
     if name in _DELAYS:
         return duration(place.text, value)
     return read_errors(place, value) if name == "on" else value
-
-
-def _problems(place: Place, given: Mapping[str, object]) -> list[ConfigurationError]:
-    """Return everything that is wrong with what is given, which need not be everything."""
-    each = (_refusal(place, name, value) for name, value in given.items())
-    found = [problem for problem in each if problem is not None]
-    first, longest = given.get("initial_delay", 0.1), given.get("max_delay", 10.0)
-    if not found and cast("float", first) > cast("float", longest):
-        found.append(
-            place.under("max_delay").refuse(
-                f"is {longest!r} seconds, and the first pause, initial_delay, {first!r}",
-                "Write a max_delay that is no shorter.",
-            )
-        )
-    return found
-
-
-def _refusal(place: Place, name: str, value: object) -> ConfigurationError | None:
-    """Return what is wrong with one argument, if anything is."""
-    place = place.under(name)
-    if name == "on":
-        return None if _is_on(value) else place.refuse(f"must be {_ON[0]}, not {value!r}", _ON[1])
-    kinds, least, most, wanted, example = _WANTED[name]
-    if isinstance(value, kinds) and not isinstance(value, bool) and least <= value <= most:
-        return None
-    return place.refuse(f"must be {wanted}, not {value!r}", f"Write it like {example}.")
-
-
-def _is_on(value: object) -> bool:
-    one = not isinstance(value, tuple)
-    classes = cast("tuple[object, ...]", (value,) if one else value)
-    if all(isinstance(each, type) and issubclass(each, Exception) for each in classes):
-        return bool(classes)
-    return value is None or (one and callable(value) and not isinstance(value, type))
 
 
 def _argument(text: str, key: str) -> str:

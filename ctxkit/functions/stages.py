@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ctxkit.boundary.intercepting import CHAIN, checked_interceptor
 from ctxkit.exceptions import ConfigurationError
+from ctxkit.functions._configured import NamedPool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,6 +64,8 @@ def stages_of(options: Mapping[str, Any]) -> tuple[Interceptor, ...]:
     made: list[Interceptor] = []
     for option, stage in STAGES.items():
         value = options.get(option)
+        if option == "pool" and isinstance(value, str):
+            value = NamedPool(value)
         if value is not None and value is not False:
             factory = getattr(import_module(stage.module), stage.factory)
             made.append(factory(*value) if stage.spread else factory(value))

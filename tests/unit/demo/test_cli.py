@@ -113,6 +113,33 @@ def test_unusable_arguments_are_told_by_the_parser(
     assert "usage: ctxkit" in capsys.readouterr().err
 
 
+def test_configuration_without_a_mistake_is_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ctxkit.toml"
+    path.write_text('[functions."shop:charge"]\ntimeout = "2s"\n[functions."shop:*"]\nretry = 3\n')
+    assert cli.main(["check-config", str(path)]) == 0
+    told = capsys.readouterr().out
+    assert told == "pools       -\nfunctions   shop:charge, shop:*\n"
+    monkeypatch.setenv("CTXKIT_CONFIG", str(path))
+    assert cli.main(["check-config"]) == 0
+    assert capsys.readouterr().out == told
+
+
+def test_mistakes_in_a_configuration_are_told_and_the_command_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ctxkit.toml"
+    path.write_text("[functions.charge]\ntimeout = 2\n")
+    assert cli.main(["check-config", str(path)]) == 1
+    assert capsys.readouterr().out.startswith("ctxkit.toml has 2 mistakes. Mend each:\n- ctxkit")
+    assert cli.main(["check-config", str(tmp_path / "absent.toml")]) == 1
+    assert "cannot be read" in capsys.readouterr().out
+    monkeypatch.delenv("CTXKIT_CONFIG", raising=False)
+    assert cli.main(["check-config"]) == 2
+    assert "name a file, or set CTXKIT_CONFIG" in capsys.readouterr().err
+
+
 def test_command_line_runs_as_a_module() -> None:
     argv = [sys.executable, "-m", "ctxkit.cli", "--version"]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)

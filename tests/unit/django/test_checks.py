@@ -16,6 +16,7 @@ from django.test import override_settings
 from ctxkit.context import Local
 from ctxkit.django import checks
 from ctxkit.django.apps import CtxkitConfig
+from ctxkit.functions import override
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,6 +128,20 @@ def test_check_ids_are_unique_and_fit_their_level() -> None:
         assert check.hint.endswith((".", "ctxkit"))
 
 
+def test_check_functions_warns_of_one_that_its_module_does_not_have(legacy: ModuleType) -> None:
+    names = ("legacy_package:state", "legacy_package:charge", "not_imported:charge")
+    with override({}), override_settings(CTXKIT={"FUNCTIONS": {name: {} for name in names}}):
+        [message] = checks.check_functions(None)
+    assert message.id == "ctxkit.W004"
+    assert "legacy_package:charge" in message.msg
+
+
+def test_check_functions_leaves_mistakes_to_the_check_of_settings() -> None:
+    with override({}), override_settings(CTXKIT={"FUNCTIONS": 3}):
+        assert checks.check_functions(None) == []
+        assert _ids(checks.check_settings(None)) == ["ctxkit.E001"]
+
+
 def test_app_registers_its_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "registered_checks", set())
     config = AppConfig.create("ctxkit.django")
@@ -135,6 +150,7 @@ def test_app_registers_its_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     config.ready()
     assert registry.registered_checks == {
         checks.check_settings,
+        checks.check_functions,
         checks.check_middleware,
         checks.check_distributions,
     }

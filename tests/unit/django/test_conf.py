@@ -12,6 +12,7 @@ import ctxkit
 from ctxkit.django import ContextMiddleware, conf
 from ctxkit.exceptions import ConfigurationError
 from ctxkit.flushing import spool_status, start_spooling, stop_spooling
+from ctxkit.functions import Retry, configure, configured, options_of, override
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,6 +70,25 @@ def test_options_fall_back_to_the_environment(monkeypatch: pytest.MonkeyPatch) -
         ({"SPOOL": 1}, 'CTXKIT["SPOOL"]', "not 1"),
         ({"SPOOL_MAX_BYTES": 100}, 'CTXKIT["SPOOL_MAX_BYTES"]', "at least 4096"),
         ({"SPOOL_MAX_AGE": "old"}, 'CTXKIT["SPOOL_MAX_AGE"]', "'old'"),
+        ({"POOLS": [4]}, 'CTXKIT["POOLS"]', "must be a table"),
+        ({"POOLS": {"db": {"workers": 0}}}, 'CTXKIT["POOLS"]["db"]["workers"]', "1 or more"),
+        ({"POOLS": {"db": {"size": 4}}}, 'CTXKIT["POOLS"]["db"]["size"]', "is not known"),
+        ({"FUNCTIONS": {"charge": {}}}, 'CTXKIT["FUNCTIONS"]["charge"]', "is not the name of a"),
+        (
+            {"FUNCTIONS": {"a:b": {"timeout": 2}}},
+            'CTXKIT["FUNCTIONS"]["a:b"]["timeout"]',
+            'Write "2s"',
+        ),
+        (
+            {"FUNCTIONS": {"a:b": {"retry": {"jitter": 2}}}},
+            'CTXKIT["FUNCTIONS"]["a:b"]["retry"]["jitter"]',
+            "a number from 0 to 1",
+        ),
+        (
+            {"POOLS": {"bank": {}}, "FUNCTIONS": {"a:b": {"pool": "bnak"}}},
+            'CTXKIT["FUNCTIONS"]["a:b"]["pool"]',
+            "Did you mean bank?",
+        ),
         ({"ADOPT": "package.state"}, 'CTXKIT["ADOPT"]', "must be a list"),
         ({"ADOPT": ["state"]}, 'CTXKIT["ADOPT"]', "'state'"),
         ({"ADOPT": [7]}, 'CTXKIT["ADOPT"]', "7"),
@@ -134,6 +154,52 @@ def test_problems_name_a_bad_environment_variable(monkeypatch: pytest.MonkeyPatc
         [problem] = conf.problems()
         assert problem.setting == "CTXKIT_FLUSH_MODE"
     with override_settings(CTXKIT={"FLUSH_MODE": "never"}):
+        assert conf.problems() == []
+
+
+def test_functions_are_what_the_setting_says_and_follow_it() -> None:
+    with override({}):
+        one = {"FUNCTIONS": {"shop:charge": {"timeout": "2s", "retry": 4}}}
+        with override_settings(CTXKIT=one):
+            assert options_of("shop:charge") == {"timeout": 2.0, "retry": Retry(4)}
+            with override_settings(CTXKIT={"FUNCTIONS": {"shop:*": {"timeout": "3s"}}}):
+                assert options_of("shop:charge") == {"timeout": 3.0}
+            assert options_of("shop:charge") == {"timeout": 2.0, "retry": Retry(4)}
+        assert options_of("shop:charge") == {}
+
+
+def test_pools_are_what_the_setting_says() -> None:
+    with override({}), override_settings(CTXKIT={"POOLS": {"db": {"workers": 3}}}):
+        assert configured.now().pools == {"db": ("static", {"workers": 3})}
+
+
+def test_functions_of_a_bad_setting_raise_at_their_use() -> None:
+    bad = {"FUNCTIONS": {"shop:charge": {"timeout": 2, "pool": "db"}}}
+    with override({}), override_settings(CTXKIT=bad):
+        assert len(conf.problems()) == 2
+        with pytest.raises(ConfigurationError, match="CTXKIT has 2 mistakes"):
+            options_of("shop:charge")
+        with pytest.raises(ConfigurationError, match=r"timeout.* must have a unit"):
+            ContextMiddleware(lambda _: HttpResponse())
+
+
+def test_call_of_configure_goes_before_the_setting() -> None:
+    with override({}), override_settings(CTXKIT={"FUNCTIONS": {"shop:charge": {"retry": 4}}}):
+        configure({"functions": {"shop:charge": {"retry": 5}}})
+        ContextMiddleware(lambda _: HttpResponse())
+        assert options_of("shop:charge") == {"retry": Retry(5)}
+
+
+def test_functions_are_what_the_file_says_without_a_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ctxkit.toml"
+    path.write_text('[functions."shop:charge"]\ntimeout = 2\n')
+    monkeypatch.setenv("CTXKIT_CONFIG", str(path))
+    with override_settings(CTXKIT={}):
+        [problem] = conf.problems()
+        assert problem.setting == 'ctxkit.toml: functions."shop:charge".timeout'
+    with override_settings(CTXKIT={"FUNCTIONS": {}}):
         assert conf.problems() == []
 
 

@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from ctxkit.exceptions import ConfigurationError
+from ctxkit.exceptions import (
+    Cancelled,
+    ConfigurationError,
+    ContractViolation,
+    DeadlineExceeded,
+    PermissionDenied,
+    PoolFull,
+)
 from ctxkit.functions import Retry
 
 
@@ -82,6 +89,7 @@ def test_policy_allows_as_many_attempts_as_it_says() -> None:
         (ConnectionResetError(), True),
         (TimeoutError(), True),
         (BusyError(), True),
+        (PoolFull("db", 3), True),
         (MarkedError(retryable=True), True),
         (MarkedError(retryable=1), False),
         (MarkedError(retryable=None), False),
@@ -106,6 +114,10 @@ def test_error_is_retried_by_default_if_it_passes_by_itself(
         GeneratorExit(),
         BaseExceptionGroup("several", [KeyboardInterrupt()]),
         RefusedError(),
+        DeadlineExceeded("shop:charge", 1.0),
+        Cancelled("shop:charge"),
+        PermissionDenied("shop:charge", "shop.charge", "nobody"),
+        ContractViolation("shop:charge", "output", "it is not a price"),
         MarkedError(retryable=False),
     ],
 )
@@ -203,9 +215,9 @@ def test_policy_of_a_policy_or_a_number_or_a_table() -> None:
     )
 
 
-@pytest.mark.parametrize("value", [None, True, "3", 3.0, [3]])
+@pytest.mark.parametrize("value", [None, True, "3", 3.0, [3], 0, -1])
 def test_policy_of_anything_else_is_refused(value: object) -> None:
-    with pytest.raises(ConfigurationError, match="retry must be a number of attempts or a table"):
+    with pytest.raises(ConfigurationError, match="must be a number of attempts, 1 or more, or"):
         Retry.of(value)
 
 
@@ -213,8 +225,8 @@ def test_policy_of_anything_else_is_refused(value: object) -> None:
     ("table", "said"),
     [
         ({"max_attempt": 3}, "retry.max_attempt is not known. Did you mean max_attempts?"),
-        ({"tries": 3}, "retry.tries is not known. Known are backoff_factor, "),
-        ({7: 3}, "retry.7 is not known"),
+        ({"tries": 3}, "retry.tries is not known. Known are max_attempts, "),
+        ({7: 3}, "retry.7 is not a text"),
         ({"max_attempts": "3"}, "retry.max_attempts must be a whole number, 1 or more, not '3'"),
         ({"jitter": 2}, "retry.jitter must be a number from 0 to 1, not 2"),
         ({"initial_delay": "20s"}, "retry.max_delay is 10.0 seconds, and the first pause"),
