@@ -163,8 +163,7 @@ class Unit:
         asynchronous: Whether a call of it is awaited.
         function: What was decorated; a coroutine function where it is asynchronous.
         name: What it is called.
-        options: What was chosen where it was decorated, or is configured by its name; as of the
-            last use of :meth:`chain`.
+        options: What holds for it: chosen where it was decorated, or configured by its name.
         quick: The generation of interceptors for which there is nothing around it.
         wrapper: What has taken its place.
     """
@@ -187,7 +186,6 @@ class Unit:
         self.asynchronous: bool = is_coroutine_function("function", function)
         self.function: Callable[..., Any] = function
         self.name: str = name_of(function) if name is None else name
-        self.options: Mapping[str, Any] = options
         self._declared = options
         self.quick: object = None
         self._chain: tuple[Interceptor, ...] = ()
@@ -211,7 +209,7 @@ class Unit:
         """Return what is around it, the outermost first."""
         if self._generation is not CHAIN.generation:
             generation = CHAIN.generation
-            self.options = {**self._declared, **options_of(self.name)}
+            self.options: Mapping[str, Any] = {**self._declared, **options_of(self.name)}
             self._chain = chain_of(self.options)
             self.quick = None if self._chain else generation
             self._generation = generation
@@ -333,13 +331,13 @@ class Bound(Generic[P, R_co]):
         """Return what is around it, the outermost first."""
         if self._generation is not CHAIN.generation:
             generation = CHAIN.generation
-            self._unit.chain()  # which looks at what is configured
             self._chain = chain_of(self.options())
             self._generation = generation
         return self._chain
 
     def options(self) -> Mapping[str, Any]:
         """Return what holds for its calls."""
+        self._unit.chain()  # looks at what is configured
         return {**self._unit.options, **self._options}
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:

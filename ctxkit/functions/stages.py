@@ -63,7 +63,7 @@ def stages_of(options: Mapping[str, Any]) -> tuple[Interceptor, ...]:
     """
     made: list[Interceptor] = []
     for option, stage in STAGES.items():
-        value = options.get(option)
+        value: Any = options.get(option)
         if option == "pool" and isinstance(value, str):
             value = NamedPool(value)
         if value is not None and value is not False:
