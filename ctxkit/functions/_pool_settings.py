@@ -56,8 +56,8 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "adaptive": ("max_size", "min_size", "initial"),
 }
 _FIELDS: Final = {field.name: field for field in FIELDS}
-# All but the sizes.
-_OTHERS: Final = tuple(name for name in _FIELDS if name not in {"workers", "max_size"})
+# How many at a time, for one type and for the others.
+_SIZES: Final = frozenset({"workers", "max_size"})
 
 
 class PoolSettings(NamedTuple):
@@ -91,11 +91,11 @@ def read_pool(place: Place, value: object, found: list[ConfigurationError]) -> P
         return PoolSettings("inline", {})
     declared = given.pop("type", None)
     kind = str(declared) if declared else _kind_of(given)
-    if declared and {"workers", "max_size"} <= given.keys():
-        # So that one can go from one type to another and back; the type decides.
-        given = {name: each for name, each in given.items() if name in (*KINDS[kind], *_OTHERS)}
+    if declared and (kind == "inline" or given.keys() >= _SIZES):
+        # So that one can go from one type to another and back: the type decides.
+        given = {name: given[name] for name in given if name in KINDS[kind] or name not in _SIZES}
     settings = PoolSettings(kind, cast("Mapping[str, float]", given))
-    found += _contradictions(place, settings, declared=declared is not None)
+    found += _contradictions(place, settings)
     return settings
 
 
@@ -120,12 +120,10 @@ def _kind_of(given: Mapping[str, object]) -> str:
     return "lazy" if "max_size" in given else "inline"
 
 
-def _contradictions(
-    place: Place, settings: PoolSettings, *, declared: bool
-) -> list[ConfigurationError]:
+def _contradictions(place: Place, settings: PoolSettings) -> list[ConfigurationError]:
     """Return which of what is said about a pool cannot be true together."""
     kind, given = settings
-    if not declared and "workers" in given and "max_size" in given:
+    if given.keys() >= _SIZES:
         problem = "has both workers and max_size, which are of different types"
         return [place.refuse(problem, 'Leave one of them out, or write type = "static".')]
     foreign = [name for name in given if name not in KINDS[kind]]

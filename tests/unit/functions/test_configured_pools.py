@@ -8,7 +8,8 @@ import pytest
 
 from ctxkit.exceptions import ConfigurationError, PoolClosed, PoolFull
 from ctxkit.functions import configure, configured, override
-from ctxkit.functions._configured import NamedPool
+from ctxkit.functions._configured import Configured, NamedPool
+from ctxkit.functions.configuring import checked
 from ctxkit.functions.pools import Pool
 
 if TYPE_CHECKING:
@@ -165,6 +166,25 @@ def test_pool_of_a_name_is_looked_up_at_its_use() -> None:
         asyncio.run(pool.aacquire())
     configure(_pools(nowhere={}))
     pool.acquire().release()
+
+
+def test_pool_is_of_the_configuration_that_holds_when_it_is_made() -> None:
+    settings = [checked(_pools(base={"workers": workers})) for workers in (1, 2)]
+    fresh = Configured(lambda: settings[0])
+
+    class ChangesAsItIsTaken:
+        def __enter__(self) -> None:
+            if fresh._configuration is settings[0]:
+                fresh._configuration = settings[1]
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    assert fresh.now() is settings[0]
+    fresh._lock = ChangesAsItIsTaken()  # type: ignore[assignment]
+    pool = fresh.pool("base")
+    assert pool.stats().limit == 2
+    pool.close()
 
 
 def test_threads_that_ask_at_once_are_given_one_pool() -> None:

@@ -23,6 +23,8 @@ def _settings(**fields: object) -> PoolSettings:
         ({"max_size": 5}, "lazy"),
         ({"max_size": 5, "idle_timeout": "1m"}, "lazy"),
         ({"type": "inline"}, "inline"),
+        ({"type": "inline", "workers": 2}, "inline"),
+        ({"type": "inline", "workers": 2, "max_size": 2}, "inline"),
         ({"type": "static"}, "static"),
         ({"type": "static", "workers": 2, "buffer": 1}, "static"),
         ({"type": "lazy", "max_size": 5}, "lazy"),
@@ -35,8 +37,10 @@ def _settings(**fields: object) -> PoolSettings:
 )
 def test_kind_of_a_pool_is_its_type_or_follows_from_its_fields(fields: Any, kind: str) -> None:
     given = {name: value for name, value in fields.items() if name != "type"}
-    if len(fields) == 3 and "type" in fields and "workers" in given and "max_size" in given:
-        del given["max_size" if kind == "static" else "workers"]  # the other's
+    if kind == "inline" or {"workers", "max_size"} <= given.keys():
+        other = {"inline": ("workers", "max_size"), "static": ("max_size",)}
+        for name in other.get(kind, ("workers",)):
+            given.pop(name, None)
     if "idle_timeout" in given:
         given["idle_timeout"] = 60.0
     assert _settings(**fields) == PoolSettings(kind, given)
@@ -60,9 +64,10 @@ def test_kind_of_a_pool_is_its_type_or_follows_from_its_fields(fields: Any, kind
                 'Leave it out, or write type = "lazy" or "adaptive".'
             ),
         ),
+        ({"type": "inline", "buffer": 5}, "pools.db.buffer means nothing to an inline pool. "),
         (
-            {"type": "inline", "workers": 5},
-            "pools.db.workers means nothing to an inline pool. ",
+            {"type": "lazy", "workers": 5, "max_size": 5, "buffer": 5},
+            "pools.db.buffer means nothing to a lazy pool. ",
         ),
         (
             {"max_size": 5, "buffer": 3},
