@@ -158,11 +158,8 @@ class Started(Future[R]):
 
     def run(self) -> None:
         """Run it, unless it was cancelled, or run, before."""
-        try:
-            job = self._job.pop()
-        except IndexError:
-            return
-        if not self.set_running_or_notify_cancel():
+        job = self._taken()
+        if job is None or not self.set_running_or_notify_cancel():
             return
         try:
             result = job()
@@ -179,13 +176,22 @@ class Started(Future[R]):
         Returns:
             Whether it was asked to end: false where it has ended before.
         """
+        unbegun = self._taken() is not None
         if super().cancel():
-            self._job.clear()
+            if unbegun:
+                self.set_running_or_notify_cancel()  # nobody else tells those who wait
             return True
         if self.done():
             return False
         self._lifetime.cancel()
         return True
+
+    def _taken(self) -> Errand[R] | None:
+        """Return the job, to whoever comes first: to run it, or never to."""
+        try:
+            return self._job.pop()
+        except IndexError:
+            return None
 
     def result(self, timeout: float | None = None) -> R:
         """Return its result, or raise its error."""
@@ -200,5 +206,6 @@ class Started(Future[R]):
         return super().exception(timeout)
 
     def failed(self) -> bool:
-        """Return whether it has failed, without looking at it."""
-        return not self.cancelled() and super().exception(0) is not None
+        """Return whether it has failed, and not been cancelled, without looking at it."""
+        error = None if self.cancelled() else super().exception(0)
+        return error is not None and not isinstance(error, Cancelled)

@@ -498,6 +498,8 @@ def test_future_that_was_cancelled_before_it_began_never_begins() -> None:
 
     started = Started("f", pytest.fail)
     assert started.cancel()
+    assert started.cancel()
+    assert futures.wait([started], 5).done == {started}
     started.run()
     assert started.cancelled()
     with pytest.raises(futures.CancelledError):
