@@ -7,6 +7,7 @@ How threads are interleaved is the machine's choice.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -64,6 +65,10 @@ class World:
         self.work = ctxkit.function(**options)(self._work)
         self.awork = ctxkit.function(**options)(self._awork)
 
+    def is_forgotten(self) -> bool:
+        gc.collect()
+        return not self.frames
+
     def count(self, what: str) -> None:
         with self.lock:
             setattr(self, what, getattr(self, what) + 1)
@@ -115,10 +120,8 @@ class World:
         for future in started:
             if self.random.random() < 0.2:
                 future.cancel()
-            try:
+            with contextlib.suppress(ENDS):
                 future.result()
-            except ENDS:
-                pass
 
     async def live_in_a_loop(self) -> None:
         """Do the same from a coroutine."""
@@ -173,7 +176,7 @@ def test_no_slot_task_thread_or_frame_is_left_of_random_calls(kind: str) -> None
             pool.shutdown()
             assert pool.stats()[1:3] == (0, 0), told
         # A thread that has given its result takes a moment to leave what it ran.
-        _until(lambda: gc.collect() is not None and not world.frames)
+        _until(world.is_forgotten)
         calls += 2 * AT_ONCE
     for executor in starting._executors:
         executor.shutdown()
