@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ctxkit.context._current import CURRENT
 from ctxkit.context._hops import HELD_UP
-from ctxkit.context.frame import NO_FRAME, Frame, Lazy, restore_elsewhere
+from ctxkit.context.frame import NO_FRAME, CallFrame, Frame, Lazy, restore_elsewhere
 from ctxkit.context.lifetime import lifetime_of
 
 if TYPE_CHECKING:
@@ -52,8 +52,13 @@ def sent_to_thread(frame: Frame) -> Frame:
     # The root too: what does not go along must not be found by way of it.
     root = sifted = frame.root
     if not kept.isdisjoint(known(root)):
-        sifted = Frame(_without(root, kept), deadline=root.deadline)
-        sifted.children, sifted.lifetime = root.children, lifetime_of(root)
+        values = _without(root, kept)
+        if isinstance(root, CallFrame):
+            sifted = CallFrame.over(root.outer, values, root.deadline)
+        else:
+            sifted = Frame(values, deadline=root.deadline)
+            sifted.children = root.children
+        sifted.lifetime = lifetime_of(root)
     if frame is root:
         return sifted
     return Frame(_without(frame, kept), root=sifted, deadline=frame.deadline)

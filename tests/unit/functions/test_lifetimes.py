@@ -541,3 +541,23 @@ def test_started_call_is_gone_when_it_is_done() -> None:
     noting.start().result()
     gc.collect()
     assert [frame() for frame in frames] == [None, None]
+
+
+def test_thread_of_a_call_whose_values_stay_behind_is_still_a_part_of_it() -> None:
+    stays = ctxkit.Key[str]("stays_in_the_thread_of_a_call", hops=())
+    log: list[Any] = []
+
+    @ctxkit.function
+    def body() -> None:
+        def other_thread() -> None:
+            log.append((stays.get("none"), ctxkit.get("tenant"), ctxkit.current().root.outer))
+            ctxkit.defer(log.append, "deferred")
+
+        thread = ctxkit.Thread(target=other_thread)
+        thread.start()
+        thread.join()
+        log.append("body")
+
+    with ctxkit.bind(tenant="acme") as outer:
+        body.using({stays: "x"})()
+    assert log == [("none", "acme", outer), "body", "deferred"]
