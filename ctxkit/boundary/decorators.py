@@ -106,13 +106,6 @@ def chosen_options(timeout: float | None, leftovers: str | None) -> BoundaryOpti
     return BoundaryOptions(mode, timeout, leftovers=policy)
 
 
-def deadline_here(deadline: Deadline | None) -> Deadline | None:
-    """Return when the host ends what runs here, if nothing but the host's platform tells."""
-    # functions-framework raises in the midst of a flush that goes beyond it.
-    remaining = None if deadline else remaining_on_cloud_run(0.0)
-    return deadline if remaining is None else Deadline.after(remaining)
-
-
 def _decorated(options: BoundaryOptions, function: Any) -> Any:
     if type(function) in (staticmethod, classmethod):
         return type(function)(_decorated(options, function.__func__))
@@ -183,7 +176,10 @@ class _Call(Invocation):
                     context.run(CURRENT.set, frame)
                 break
         else:
-            deadline = deadline_here(deadline)
+            # functions-framework raises in the midst of a flush that goes beyond it.
+            remaining = None if deadline else remaining_on_cloud_run(0.0)
+            if remaining is not None:
+                deadline = Deadline.after(remaining)
         counts = frame is not CLOSED
         super().__init__(options, frame, context, deadline, request_id, counts=counts)
 

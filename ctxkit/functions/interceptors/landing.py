@@ -5,9 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ctxkit.boundary.decorators import chosen_options, deadline_here
+from ctxkit.boundary.decorators import chosen_options
 from ctxkit.boundary.intercepting import either
 from ctxkit.boundary.invocations import CLOSED, NOWHERE, Invocation
+from ctxkit.context import Deadline
+from ctxkit.flushing.budget import remaining_on_cloud_run
 from ctxkit.functions.interceptors._making import NO_REQUESTS, deadline_of, made, nothing
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def flush(timeout: float | None = None, /, *, at: Collection[str] = ("call",)) -
 
 
 def _flushed(options: BoundaryOptions, call: Call) -> Plan:
-    deadline = deadline_here(deadline_of(call))
+    deadline = deadline_of(call) or _deadline_of_host()
     invocation = Invocation(options, CLOSED, NOWHERE, deadline, "", counts=False)
     try:
         result = yield call
@@ -73,3 +75,8 @@ def _finished(invocation: Invocation, reason: str, call: Call) -> Any:
 
 def _finish(invocation: Invocation, reason: str) -> None:
     invocation.finish(reason)
+
+
+def _deadline_of_host() -> Deadline | None:
+    remaining = remaining_on_cloud_run(0.0)
+    return None if remaining is None else Deadline.after(remaining)

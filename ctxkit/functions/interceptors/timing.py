@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ctxkit.context import Deadline
+from ctxkit.context import Deadline, bind
 from ctxkit.flushing.budget import checked_timeout
 from ctxkit.functions.interceptors._making import deadline_of, made
 
@@ -45,10 +45,21 @@ def _ended(seconds: float, call: Call) -> Plan:
         deadline = inherited
     if deadline.passed():
         raise deadline.exceeded()
-    call = call.replace(deadline=deadline)
-    if not call.asynchronous:
-        return (yield call)
-    from ctxkit.functions.interceptors._waiting import ended_at  # noqa: PLC0415 - brings asyncio
+    going = _ended_at(deadline, call.replace(deadline=deadline))
+    if call.kind == "call":
+        return (yield from going)
+    # Nobody else opens a frame for it.
+    with bind() as frame:
+        frame.deadline = deadline
+        return (yield from going)
 
-    result: Any = yield from ended_at(deadline, call)
+
+def _ended_at(deadline: Deadline, call: Call) -> Plan:
+    result: Any
+    if call.asynchronous:
+        from ctxkit.functions.interceptors import _waiting  # noqa: PLC0415 - brings asyncio
+
+        result = yield from _waiting.ended_at(deadline, call)
+    else:
+        result = yield call
     return result

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -141,6 +142,7 @@ def test_forked_child_does_not_wait_for_a_thread_of_its_parent(
     with breaking._TURNS.lock:
         child = os.fork()
         if not child:
+            signal.alarm(5)  # or it would wait for ever
             guard.fail(guard.of("m:f"), "m:f")
             os._exit(7)
         _, status = os.waitpid(child, 0)

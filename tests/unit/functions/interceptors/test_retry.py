@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib.util
 import sys
+from contextlib import suppress
 from contextvars import copy_context
 from threading import Event
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import pytest
 from helpers.calls import Failing, call_of, drive_async, drive_sync
@@ -215,6 +218,37 @@ def test_last_error_is_raised_as_it_was(drive: Any, pauses: list[float]) -> None
     assert caught.value is errors[-1]
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
+
+
+@pytest.mark.usefixtures("pauses")
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+def test_error_that_was_caught_keeps_nothing_of_the_call(asynchronous: bool) -> None:  # noqa: FBT001
+    class Order:
+        pass
+
+    stamina.instrumentation.set_on_retry_hooks([])  # ours keep the errors
+    orders: list[ref[Order]] = []
+
+    def body(call: ctxkit.Call) -> None:
+        order = Order()
+        orders.append(ref(order))
+        raise ConnectionError
+
+    async def abody(call: ctxkit.Call) -> None:
+        body(call)
+
+    gc.collect()
+    gc.disable()
+    try:
+        with suppress(ConnectionError):
+            if asynchronous:
+                # By hand: what asyncio makes of an error holds a cycle of its own.
+                arun((retry(),), call_of(asynchronous=True), abody).send(None)
+            else:
+                run((retry(),), call_of(), body)
+        assert [order() for order in orders] == [None, None, None]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.rule("F-05")

@@ -115,6 +115,16 @@ def test_cancelled_call_stays_cancelled() -> None:
         asyncio.run(main())
 
 
+@pytest.mark.parametrize("kind", ["http", "task"])
+def test_what_runs_in_the_frame_of_its_caller_knows_the_deadline(drive: Any, kind: str) -> None:
+    with ctxkit.bind(tenant="acme"):
+        guard = timeout(LONG, at={"http", "task"})
+        seen = drive(lambda _: (ctxkit.current().deadline, ctxkit.get("tenant")), guard, kind=kind)
+        assert ctxkit.current().deadline is None
+    assert seen[0].owner == "m:f"
+    assert seen[1] == "acme"
+
+
 @pytest.mark.rule("F-23")
 def test_body_is_not_entered_after_the_deadline(drive: Any, clock: Clock) -> None:
     outer = Deadline.after(1.0, "outer")
