@@ -28,7 +28,7 @@ from ctxkit.exceptions import (
     MissingDependencyError,
     PermissionDenied,
 )
-from ctxkit.functions import Retry
+from ctxkit.functions import Pool, Retry
 from ctxkit.functions.interceptors import limit, retry
 
 if TYPE_CHECKING:
@@ -290,40 +290,25 @@ def test_hooks_of_stamina_are_told_the_name_and_the_error(
 
 @pytest.mark.rule("F-47")
 def test_slot_is_free_during_a_pause(drive: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    busy = 0
-    seen: list[int] = []
+    pool = Pool.static(1)
+    busy: list[int] = []
 
-    class Slot:
-        waited = 0.0
-
-        def __enter__(self) -> None:
-            nonlocal busy
-            busy += 1
-
-        def __exit__(self, *_: object) -> None:
-            nonlocal busy
-            busy -= 1
-
-    class Pool:
-        def acquire(self, deadline: Deadline | None) -> Slot:
-            return Slot()
-
-        async def aacquire(self, deadline: Deadline | None) -> Slot:
-            return Slot()
-
-    def body(call: ctxkit.Call) -> None:
-        seen.append(busy)
-        if len(seen) < 3:
-            raise ConnectionError
+    def look(_: object) -> None:
+        busy.append(pool.stats().busy)
 
     async def asleep(seconds: float) -> None:
-        seen.append(busy)
+        look(seconds)
 
-    monkeypatch.setattr(_stamina, "sleep", lambda seconds: seen.append(busy))
+    def body(call: ctxkit.Call) -> None:
+        look(call)
+        if len(busy) < 3:
+            raise ConnectionError
+
+    monkeypatch.setattr(_stamina, "sleep", look)
     monkeypatch.setattr(_waiting, "asleep", asleep)
-    drive(body, retry(), limit(Pool()))
-    assert seen == [1, 0, 1]
-    assert busy == 0
+    drive(body, retry(), limit(pool))
+    assert busy == [1, 0, 1]
+    assert pool.stats().busy == 0
 
 
 def test_coroutine_that_is_closed_is_not_tried_again() -> None:
