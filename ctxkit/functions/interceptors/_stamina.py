@@ -10,7 +10,7 @@ from ctxkit.boundary.intercepting import either
 from ctxkit.context.lifetime import pause as sleep
 from ctxkit.exceptions import MissingDependencyError
 from ctxkit.functions.interceptors._account import account_of
-from ctxkit.functions.interceptors._making import deadline_of
+from ctxkit.functions.interceptors._making import deadline_of, nothing
 
 try:
     import stamina
@@ -104,11 +104,7 @@ def _pause_after(policy: Retry, error: BaseException, number: int, call: Call) -
 
 def _paused(seconds: float, call: Call) -> Either:
     if not call.asynchronous:
-        return either(partial(sleep, seconds), _unreachable)
+        return either(partial(sleep, seconds), nothing)
     from ctxkit.functions.interceptors._waiting import asleep  # noqa: PLC0415 - brings asyncio
 
     return either(partial(sleep, seconds), partial(asleep, seconds))
-
-
-async def _unreachable() -> None:
-    """Be awaited by nobody."""
