@@ -243,11 +243,12 @@ class Chain:
         generation: Another object whenever something has changed that chains are made of.
     """
 
-    __slots__ = ("all", "generation")
+    __slots__ = ("_made", "all", "generation")
 
     def __init__(self) -> None:
         self.all: tuple[Interceptor, ...] = ()
         self.generation: object = object()
+        self._made: dict[str, tuple[Interceptor, ...]] = {}
 
     def replace(self, interceptors: tuple[Interceptor, ...]) -> None:
         """Have these instead of those."""
@@ -256,12 +257,19 @@ class Chain:
 
     def changed(self) -> None:
         """Have every chain made anew, at its next use."""
+        self._made = {}
         self.generation = object()
 
     def of(self, kind: str, *others: Interceptor) -> tuple[Interceptor, ...]:
         """Return what is to be put around a call of this kind, the outermost first."""
-        chosen = [each for each in (*self.all, *others) if kind in each.at]
-        return tuple(sorted(chosen, key=_order))
+        made = self._made
+        if others or kind not in made:
+            chosen = [each for each in (*self.all, *others) if kind in each.at]
+            chain = tuple(sorted(chosen, key=_order))
+            if others:
+                return chain
+            made[kind] = chain
+        return made[kind]
 
 
 def _order(interceptor: Interceptor) -> float:

@@ -103,11 +103,11 @@ def quick(function: Callable[..., Any], slow: Callable[..., Any], unit: Any, now
 
     def call(*args: Any, **kwargs: Any) -> Any:
         outer = _get(NO_FRAME)
-        if unit.quick is not now.generation or HELD_UP:
+        if unit.quick is not now.generation:
             return slow(args, kwargs)
         frame = new()
         frame.outer = outer
-        frame._values = outer._values  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        frame._values = handed_down(outer) if HELD_UP else outer._values  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         frame._root = frame.lifetime = None  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         frame.deadline = deadline = outer.deadline
         if deadline is not None and deadline.passed():
@@ -136,11 +136,11 @@ def aquick(function: Callable[..., Any], slow: Callable[..., Any], unit: Any, no
 
     async def call(*args: Any, **kwargs: Any) -> Any:
         outer = _get(NO_FRAME)
-        if unit.quick is not now.generation or HELD_UP:
+        if unit.quick is not now.generation:
             return await slow(args, kwargs)
         frame = new()
         frame.outer = outer
-        frame._values = outer._values  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        frame._values = handed_down(outer) if HELD_UP else outer._values  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         frame._root = frame.lifetime = None  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         frame.deadline = deadline = outer.deadline
         if deadline is not None and deadline.passed():

@@ -51,6 +51,7 @@ def test_import_of_ctxkit_adds_few_modules() -> None:
     assert len(added) <= BUDGET, sorted(added)
 
 
+@pytest.mark.rule("F-B0")
 def test_import_of_ctxkit_adds_nothing_heavy_or_foreign() -> None:
     added = _added_by("import ctxkit")
     assert added & FORBIDDEN == set()
@@ -59,6 +60,15 @@ def test_import_of_ctxkit_adds_nothing_heavy_or_foreign() -> None:
 
 def test_first_use_of_frames_adds_nothing_heavy_or_foreign() -> None:
     added = _added_by("import ctxkit\nwith ctxkit.bind(a=1): ctxkit.get('a'); ctxkit.current()")
+    assert added & FORBIDDEN == set()
+    assert _foreign(added) == set()
+
+
+@pytest.mark.rule("F-B0")
+@pytest.mark.parametrize("option", ["", "timeout=1", "retry=1", "requires=('tenant',)"])
+def test_first_call_of_a_function_adds_nothing_heavy_or_foreign(option: str) -> None:
+    code = f"import ctxkit\nf = ctxkit.function({option})(lambda: 1)"
+    added = _added_by(f"{code}\nwith ctxkit.bind(tenant=1): f(); ctxkit.checkpoint()")
     assert added & FORBIDDEN == set()
     assert _foreign(added) == set()
 

@@ -463,3 +463,35 @@ def test_invocation_inside_of_a_call_counts_if_nothing_is_around_that() -> None:
     assert polls() == 1
     with ctxkit.invocation("outer"):
         assert polls() == 0
+
+
+@pytest.mark.rule("F-B1")
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_call_of_a_function_around_which_there_is_nothing_runs_no_code_of_ours_but_one_wrapper(
+    asynchronous: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Keys of other tests declare copies, which are made by code of ours.
+    monkeypatch.setattr("ctxkit.functions.crossing.HELD_UP", {})
+    # What it takes is measured by the benchmarks; this is what keeps it short.
+    calls: list[str] = []
+
+    def noting(frame: Any, event: str, _: Any) -> None:
+        module = str(frame.f_globals.get("__name__"))
+        if event == "call" and module.startswith("ctxkit"):
+            calls.append(frame.f_code.co_name)
+
+    def nothing() -> None: ...
+
+    async def anothing() -> None: ...
+
+    tested: Any = ctxkit.function(anothing if asynchronous else nothing)
+    called(tested)  # chains are made at the first use
+    sys.setprofile(noting)
+    try:
+        awaitable = tested()
+        if awaitable is not None:
+            with pytest.raises(StopIteration):
+                awaitable.send(None)
+    finally:
+        sys.setprofile(None)
+    assert calls == ["call"]

@@ -83,6 +83,7 @@ def _received(header: object, name: str = "ctxkit-context") -> dict[Any, object]
     return extract({name: header}, trusted=True)
 
 
+@pytest.mark.rule("F-90")
 def test_inject_writes_bound_keys_that_declare_the_wire_and_nothing_else() -> None:
     headers = _sent(wired_tenant="acme", wired_not_at_all="x", undeclared="y")
     assert headers == {"ctxkit-context": 'v1 {"wired_tenant":"acme"}'}
@@ -131,6 +132,7 @@ def test_value_that_is_computed_is_computed_for_the_wire() -> None:
     assert "acme" in _sent(wired_tenant=Lazy(lambda _: "acme"))["ctxkit-context"]
 
 
+@pytest.mark.rule("F-90")
 def test_extracted_values_can_be_bound() -> None:
     with bind(extract(_sent(wired_tenant="acme"), trusted=True)):
         assert TENANT.get() == "acme"
@@ -298,6 +300,7 @@ def test_variables_of_the_server_are_no_headers() -> None:
     assert extract(environ, trusted=True) == {}
 
 
+@pytest.mark.rule("F-90")
 def test_only_keys_that_declare_the_wire_are_taken(said: list[str]) -> None:
     names = ("method", "path", "protocol", "wired_not_at_all", "traceparent", "é", "", "unheard")
     members = ",".join(f'"{name}":"x"' for name in names)
@@ -306,6 +309,7 @@ def test_only_keys_that_declare_the_wire_are_taken(said: list[str]) -> None:
     assert said == []
 
 
+@pytest.mark.rule("F-90")
 @pytest.mark.parametrize(
     ("header", "why"),
     [
@@ -350,6 +354,7 @@ def test_header_in_two_cases_is_refused() -> None:
     assert extract({"ctxkit-context": HEADER, "Ctxkit-Context": HEADER}, trusted=True) == {}
 
 
+@pytest.mark.rule("F-90")
 @pytest.mark.parametrize(
     ("value", "why"),
     [
