@@ -181,4 +181,4 @@ def test_no_slot_task_thread_or_frame_is_left_of_random_calls(kind: str) -> None
     for executor in starting._executors:
         executor.shutdown()
     starting._executors.clear()
-    _until(lambda: threading.active_count() == before)
+    _until(lambda: threading.active_count() <= before)

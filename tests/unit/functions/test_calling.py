@@ -468,7 +468,7 @@ def test_invocation_inside_of_a_call_counts_if_nothing_is_around_that() -> None:
 @pytest.mark.rule("F-B1")
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_call_of_a_function_around_which_there_is_nothing_runs_no_code_of_ours_but_one_wrapper(
-    asynchronous: bool, monkeypatch: pytest.MonkeyPatch
+    *, asynchronous: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Keys of other tests declare copies, which are made by code of ours.
     monkeypatch.setattr("ctxkit.functions.crossing.HELD_UP", {})

@@ -177,4 +177,4 @@ def test_no_place_no_waiter_and_no_thread_is_left_whatever_happens(kind: str) ->
             assert not pool._crew.futures, told
         left -= AT_ONCE
     gc.collect()
-    _until(lambda: threading.active_count() == before)
+    _until(lambda: threading.active_count() <= before)
