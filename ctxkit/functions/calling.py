@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, TypeVar, final, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Final,
+    Generic,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    final,
+    overload,
+)
 
 from ctxkit.boundary._callables import is_coroutine_function, is_native_coroutine_function
 from ctxkit.boundary.intercepting import CHAIN, Call, arun, run
@@ -22,6 +33,8 @@ if TYPE_CHECKING:
     from ctxkit.boundary.intercepting import Interceptor
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
+S = TypeVar("S")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
@@ -37,6 +50,13 @@ class Function(Protocol[P, R_co]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call it, in a frame of its own over the current one."""
         ...
+
+    @overload
+    def __get__(self, instance: None, owner: type, /) -> Function[P, R_co]: ...
+    @overload
+    def __get__(
+        self: Function[Concatenate[S, Q], R_co], instance: S, owner: type | None = ..., /
+    ) -> Callable[Q, R_co]: ...
 
     def using(
         self, values: Mapping[str | Key[Any], object] = ..., /, **options: Any
