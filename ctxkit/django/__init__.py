@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ctxkit.django.holders import current_request as current_request
     from ctxkit.django.holders import current_user as current_user
     from ctxkit.django.middleware import ContextMiddleware as ContextMiddleware
+    from ctxkit.django.threads import SyncThreads as SyncThreads
 else:
     from ctxkit._lazy import open_lazily
 
@@ -22,5 +23,6 @@ else:
         {
             "holders": ("UserHolder", "current_request", "current_user"),
             "middleware": ("ContextMiddleware",),
+            "threads": ("SyncThreads",),
         },
     )

@@ -65,9 +65,12 @@ class Strand(Executor):
                 self._job = Context().run(self._pool.submit, _serve, self._inbox)
                 Context().run(self._job.add_done_callback, self._abandon)
             item = _Item(Future(), fn, args, kwargs)
-            if not self._job.running():
+            early = not self._job.running()
+            if early:
                 self._early.append(item.future)
             self._inbox.put(item)
+        if early:
+            Context().run(item.future.add_done_callback, self._look)
         return item.future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the executor's
@@ -85,10 +88,14 @@ class Strand(Executor):
         if cancel_futures:
             self._drain()
         self._inbox.put(None)
-        if all(each.cancelled() for each in self._early):
-            job.cancel()  # it does not even begin, if it has not
+        self._look(None)
         if wait and not job.cancelled():
             job.exception()
+
+    def _look(self, _: object) -> None:
+        """Leave the queue of the pool, if nobody waits for anything any more."""
+        if self._ended and self._job and all(each.cancelled() for each in self._early):
+            self._job.cancel()  # it does not even begin, if it has not
 
     def _abandon(self, job: Future[Any]) -> None:
         if job.cancelled():  # it never got a thread

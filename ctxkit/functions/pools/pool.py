@@ -67,17 +67,45 @@ class Pool(Executor):
 
     _ctxkit_carries: ClassVar[bool] = True
 
-    def __init__(
-        self, kind: Kind, name: str | None, gate: Gate | None = None, crew: Crew | None = None
-    ) -> None:
-        # Not for users: the static methods make one.
-        self.kind: Kind = kind
-        self.name: str | None = name
-        self._title = name or (kind if gate is None else gate.name)
-        self._gate = gate
-        self._crew = crew
-        self._closed = False
-        NAMES.add(self)
+    kind: Kind
+    name: str | None
+    _closed: bool
+    _crew: Crew | None
+    _gate: Gate | None
+    _title: str
+
+    def __init__(self) -> None:
+        raise TypeError(
+            "Make a pool with Pool.static(), .lazy(), .adaptive(), .inline() or .auto()."
+        )
+
+    @classmethod
+    def _made(
+        cls, kind: Kind, name: str | None, gate: Gate | None = None, crew: Crew | None = None
+    ) -> Pool:
+        pool = cls.__new__(cls)
+        pool.kind = kind
+        pool.name = name
+        pool._title = name or (kind if gate is None else gate.name)
+        pool._gate = gate
+        pool._crew = crew
+        pool._closed = False
+        NAMES.add(pool)
+        return pool
+
+    @classmethod
+    def _gated(  # noqa: PLR0913 - what differs between the kinds
+        cls,
+        kind: Kind,
+        name: str | None,
+        limit: int,
+        buffer: int | None,
+        *,
+        idle_timeout: float | None = None,
+        controller: Controller | None = None,
+    ) -> Pool:
+        gate = Gate(name or f"{kind}-{next(_number)}", limit, buffer, controller)
+        return cls._made(kind, name, gate, Crew(gate, idle_timeout))
 
     @staticmethod
     def inline(*, name: str | None = None) -> Pool:
@@ -89,7 +117,7 @@ class Pool(Executor):
         Raises:
             DuplicateName: Another pool that is open has this name.
         """
-        return Pool("inline", name)
+        return Pool._made("inline", name)
 
     @staticmethod
     def static(workers: int = 8, buffer: int | None = None, *, name: str | None = None) -> Pool:
@@ -107,7 +135,7 @@ class Pool(Executor):
         """
         _sizes.check("Pool.static()", workers=workers, buffer=buffer)
         room = workers * _sizes.ROOM if buffer is None else buffer
-        return _gated("static", name, workers, room)
+        return Pool._gated("static", name, workers, room)
 
     @staticmethod
     def lazy(max_size: int = 16, idle_timeout: float = 30.0, *, name: str | None = None) -> Pool:
@@ -123,7 +151,7 @@ class Pool(Executor):
             DuplicateName: Another pool that is open has this name.
         """
         _sizes.check("Pool.lazy()", max_size=max_size, idle_timeout=idle_timeout)
-        return _gated("lazy", name, max_size, None, idle_timeout=idle_timeout)
+        return Pool._gated("lazy", name, max_size, None, idle_timeout=idle_timeout)
 
     @staticmethod
     def adaptive(
@@ -156,7 +184,7 @@ class Pool(Executor):
 
         controller = Controller(max_size, min_size, initial)
         room = max_size * _sizes.ROOM
-        return _gated("adaptive", name, controller.limit, room, controller=controller)
+        return Pool._gated("adaptive", name, controller.limit, room, controller=controller)
 
     @staticmethod
     def auto(
@@ -311,16 +339,3 @@ class Pool(Executor):
     def _refuse_if_closed(self) -> None:
         if self._closed:
             raise PoolClosed(self._title)
-
-
-def _gated(  # noqa: PLR0913 - what differs between the kinds
-    kind: Kind,
-    name: str | None,
-    limit: int,
-    buffer: int | None,
-    *,
-    idle_timeout: float | None = None,
-    controller: Controller | None = None,
-) -> Pool:
-    gate = Gate(name or f"{kind}-{next(_number)}", limit, buffer, controller)
-    return Pool(kind, name, gate, Crew(gate, idle_timeout))

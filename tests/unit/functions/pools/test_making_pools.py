@@ -120,3 +120,8 @@ def test_pools_without_a_name_are_told_apart_by_a_number() -> None:
     first, second = Pool.lazy(), Pool.lazy()
     assert first.name is None
     assert repr(first) != repr(second)
+
+
+def test_pool_is_made_by_its_kind() -> None:
+    with pytest.raises(TypeError, match=r"Pool\.static\(\)"):
+        Pool()
