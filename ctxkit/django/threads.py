@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 
+from ctxkit.boundary.intercepted import intercepted_asgi
 from ctxkit.exceptions import ConfigurationError
 from ctxkit.functions.pools._strand import Strand
 
@@ -25,7 +26,7 @@ class SyncThreads:
     ``request_started``), and has it to its end: synchronous views, middlewares and signals,
     ``sync_to_async`` and the ORM of one request are on one thread, as database connections and
     transactions need it. So the pool limits how many requests are served at a time, those of
-    asynchronous views too.
+    asynchronous views too. One for which there is no room to wait is answered with 503.
 
     Args:
         application: Django's application, or what is around it.
@@ -65,7 +66,8 @@ class SyncThreads:
             async with ThreadSensitiveContext() as context:
                 _EXECUTORS[context] = strand
                 try:
-                    await self._application(scope, receive, send)
+                    # Which answers that the pool is full.
+                    await intercepted_asgi((), self._application, scope, receive, send)
                 finally:
                     # Before asgiref ends it, which would start a thread to wait.
                     _EXECUTORS.pop(context, None)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 #: The statuses of errors that say that there was too much to do.
 _OVERLOADED: Final = (429, 503)
+_GONE: Final = object()
 
 
 class PoolStats(NamedTuple):
@@ -112,7 +113,7 @@ class Gate:
         self.lock = threading.RLock()
         self.term = object()
         self.busy = 0
-        self.waiters: OrderedDict[Waiter, None] = OrderedDict()
+        self.waiters: OrderedDict[Waiter, object] = OrderedDict()
 
     def acquire(self, deadline: Deadline | None = None) -> Slot:
         """Return a slot, as soon as there is one.
@@ -226,7 +227,9 @@ class Gate:
                 if lender.borrowers is None:
                     lender.borrowers = OrderedDict()
                 lender.borrowers[waiter] = None
-            return None
+            if self.busy < self.limit:  # a finalizer has released one between these lines
+                self._admitted()
+            return waiter.slot
 
     def give_up(self, waiter: Waiter) -> None:
         """Take ``waiter`` out of the queue; what it was given meanwhile is given back."""
@@ -306,9 +309,9 @@ class Gate:
         """Note that a slot is nobody's any more; return who has to be woken."""
         lender = slot.lender
         while lender is not None:
-            lender.lent = False
             if not lender.released:
                 return self._lent_again(lender)
+            lender.lent = False
             # Its own call is over, and has left it to this one, which may have borrowed too.
             slot, lender, used = lender, lender.lender, True
         self.busy -= 1
@@ -320,21 +323,29 @@ class Gate:
             )
         return self._admitted() if self.waiters else None
 
+    # Finalizers and signal handlers may come and go between any two calls below, in this thread.
+    # So who is taken out of a queue is taken by one call, and counted before.
+
     def _lent_again(self, lender: Slot) -> deque[Waiter] | None:
-        if not lender.borrowers:
-            return None
-        waiter = next(iter(lender.borrowers))
-        self._leave(waiter)
-        lender.lent = True
-        self._grant(waiter, lender)
-        return deque((waiter,))
+        while lender.borrowers:
+            waiter, _ = lender.borrowers.popitem(last=False)
+            if self.waiters.pop(waiter, _GONE) is not _GONE:
+                waiter.lender = None
+                self._grant(waiter, lender)
+                return deque((waiter,))
+        lender.lent = False
+        return None
 
     def _admitted(self) -> deque[Waiter]:
         woken: deque[Waiter] = deque()
         while self.waiters and self.busy < self.limit:
-            waiter = next(iter(self.waiters))
-            self._leave(waiter)
             self.busy += 1
+            try:
+                waiter, _ = self.waiters.popitem(last=False)
+            except KeyError:
+                self.busy -= 1
+                break
+            self._leave(waiter)
             self._grant(waiter)
             woken.append(waiter)
         return woken

@@ -19,7 +19,7 @@ from django.urls import path
 from helpers.django_site_calls import acall_asgi, call_asgi, lifespan
 
 from ctxkit.django import SyncThreads, threads
-from ctxkit.exceptions import ConfigurationError, PoolFull
+from ctxkit.exceptions import ConfigurationError
 from ctxkit.functions import Pool
 from ctxkit.lifecycle import on_leftovers
 
@@ -46,7 +46,7 @@ def site(tmp_path: Path) -> Iterator[None]:
 def pool() -> Iterator[Pool]:
     with Pool.static(2, buffer=1) as pool:
         yield pool
-        assert pool.stats()[1:3] == (0, 0)
+    assert pool.stats()[1:3] == (0, 0)
 
 
 def _here() -> tuple[int, int]:
@@ -167,20 +167,23 @@ def test_requests_at_a_time_are_on_threads_of_their_own_and_no_more_than_the_poo
     async def main() -> list[Any]:
         calls = [asyncio.create_task(acall_asgi(app, "/meet")) for _ in range(3)]
         await _auntil(lambda: pool.stats()[1:3] == (2, 1))
-        with pytest.raises(PoolFull):
-            await acall_asgi(app, "/meet")
-        await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        await _auntil(lambda: pool.stats()[1:3] == (1, 0))
         calls.append(asyncio.create_task(acall_asgi(app, "/meet")))
         return await asyncio.gather(*calls)
 
     bodies = [int(body) for _, _, body in asyncio.run(main())]
     assert len(set(bodies)) == 2
+    pool.shutdown()
     assert pool.stats().completed == 4
 
 
+async def _nothing_but_a_step(scope: Any, receive: Any, send: Any) -> None:
+    # Stands for Django, which (5.2) leaves the file of the body open when its signal fails.
+    await sync_to_async(time.sleep)(0)
+
+
 def test_full_pool_answers_that_it_is_full(pool: Pool) -> None:
-    with override_settings(MIDDLEWARE=["ctxkit.django.ContextMiddleware"]):
-        app = SyncThreads(ASGIHandler(), pool)
+    app = SyncThreads(_nothing_but_a_step, pool)
     slots = [pool.acquire() for _ in range(2)]
     waiting = pool.submit(int)
     assert call_asgi(app, "/plain")[0] == 503
@@ -190,7 +193,7 @@ def test_full_pool_answers_that_it_is_full(pool: Pool) -> None:
 
 
 def test_request_that_is_given_up_while_it_waits_leaves_the_queue(pool: Pool) -> None:
-    app = SyncThreads(ASGIHandler(), pool)
+    app = SyncThreads(_nothing_but_a_step, pool)
 
     async def main() -> None:
         slots = [await pool.aacquire() for _ in range(2)]

@@ -557,3 +557,13 @@ def test_finalizer_may_release_while_its_thread_has_the_lock() -> None:
     with gate.lock:
         slot.release()
     assert pool.stats().busy == 0
+
+
+@pytest.mark.rule("F-48")
+@pytest.mark.parametrize("kind", ["inline", "static", "lazy", "adaptive"])
+def test_call_runs_in_the_thread_of_its_caller_in_every_pool(kind: str) -> None:
+    pool = Pool.auto(kind)
+    before = threading.enumerate()
+    with pool.acquire():
+        assert threading.enumerate() == before
+    pool.shutdown()
