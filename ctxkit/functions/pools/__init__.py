@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ctxkit.functions.pools._ledger import PoolStats as PoolStats
     from ctxkit.functions.pools._slots import NoSlot as NoSlot
     from ctxkit.functions.pools._slots import Slot as Slot
-    from ctxkit.functions.pools.gate import PoolStats as PoolStats
     from ctxkit.functions.pools.pool import Pool as Pool
 else:
     from ctxkit._lazy import open_lazily
@@ -17,7 +17,7 @@ else:
         globals(),
         {
             "_slots": ("NoSlot", "Slot"),
-            "gate": ("PoolStats",),
+            "_ledger": ("PoolStats",),
             "pool": ("Pool",),
         },
     )

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from contextvars import Context, Token
     from types import TracebackType
 
+    from ctxkit.functions.pools._ledger import Ledger
     from ctxkit.functions.pools._waiters import Waiter
-    from ctxkit.functions.pools.gate import Gate
 
 
 @final
@@ -42,7 +42,7 @@ class Slot:
         "waited",
     )
 
-    def __init__(self, gate: Gate, term: object, lender: Slot | None = None) -> None:
+    def __init__(self, gate: Ledger, term: object, lender: Slot | None = None) -> None:
         # What is not documented is the gate's, and changed within its lock.
         self.gate = gate
         self.term = term
@@ -110,7 +110,7 @@ class Alone:
             HELD.reset(self._token)
 
 
-def held_slot(gate: Gate) -> Slot | None:
+def held_slot(gate: Ledger) -> Slot | None:
     """Return the slot of ``gate`` that the chain of calls at hand has, the innermost one."""
     slot = HELD.get(None)
     while slot is not None and slot.gate is not gate:

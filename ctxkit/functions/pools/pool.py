@@ -12,9 +12,10 @@ from ctxkit.exceptions import PoolClosed
 from ctxkit.functions.pools import _sizes
 from ctxkit.functions.pools._crew import Crew
 from ctxkit.functions.pools._jobs import Patient, done_here, finish, submitted
+from ctxkit.functions.pools._ledger import UNCOUNTED, PoolStats
 from ctxkit.functions.pools._names import NAMES
 from ctxkit.functions.pools._slots import NO_SLOT
-from ctxkit.functions.pools.gate import UNCOUNTED, Gate, PoolStats
+from ctxkit.functions.pools.gate import Gate
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -84,12 +85,8 @@ class Pool(Executor):
         cls, kind: Kind, name: str | None, gate: Gate | None = None, crew: Crew | None = None
     ) -> Pool:
         pool = cls.__new__(cls)
-        pool.kind = kind
-        pool.name = name
-        pool._title = name or (kind if gate is None else gate.name)
-        pool._gate = gate
-        pool._crew = crew
-        pool._closed = False
+        title = name or (kind if gate is None else gate.name)
+        vars(pool).update(kind=kind, name=name, _title=title, _gate=gate, _crew=crew, _closed=False)
         NAMES.add(pool)
         return pool
 
