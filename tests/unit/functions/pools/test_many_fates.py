@@ -158,7 +158,7 @@ class Fates:
 @pytest.mark.parametrize("kind", MAKERS)
 def test_no_place_no_waiter_and_no_thread_is_left_whatever_happens(kind: str) -> None:
     left = EXAMPLES // len(MAKERS)
-    before = threading.active_count()
+    before = {*threading.enumerate()}
     seed = int(os.environ.get("CTXKIT_PROPERTY_SEED", "20"))
     while left > 0:
         seed += 1
@@ -177,4 +177,4 @@ def test_no_place_no_waiter_and_no_thread_is_left_whatever_happens(kind: str) ->
             assert not pool._crew.futures, told
         left -= AT_ONCE
     gc.collect()
-    _until(lambda: threading.active_count() <= before)
+    _until(lambda: not {*threading.enumerate()} - before)
