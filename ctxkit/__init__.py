@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ctxkit.exceptions import Cancelled as Cancelled
     from ctxkit.exceptions import CircuitOpen as CircuitOpen
     from ctxkit.exceptions import ConfigurationError as ConfigurationError
+    from ctxkit.exceptions import ContractMismatch as ContractMismatch
     from ctxkit.exceptions import ContractViolation as ContractViolation
     from ctxkit.exceptions import CtxkitError as CtxkitError
     from ctxkit.exceptions import DeadlineExceeded as DeadlineExceeded
@@ -66,6 +67,9 @@ if TYPE_CHECKING:
     from ctxkit.functions import acall as acall
     from ctxkit.functions import call as call
     from ctxkit.functions import function as function
+    from ctxkit.functions import provide as provide
+    from ctxkit.functions import provided as provided
+    from ctxkit.functions import use as use
     from ctxkit.lifecycle import Environment as Environment
     from ctxkit.lifecycle import ScratchCache as ScratchCache
     from ctxkit.lifecycle import after_restore as after_restore
@@ -141,6 +145,7 @@ else:
                 "Cancelled",
                 "CircuitOpen",
                 "ConfigurationError",
+                "ContractMismatch",
                 "ContractViolation",
                 "CtxkitError",
                 "DeadlineExceeded",
@@ -157,7 +162,17 @@ else:
                 "PoolFull",
             ),
             "flushing": ("FlushReport", "Sink", "aflush", "flush"),
-            "functions": ("Pool", "PoolStats", "Retry", "acall", "call", "function"),
+            "functions": (
+                "Pool",
+                "PoolStats",
+                "Retry",
+                "acall",
+                "call",
+                "function",
+                "provide",
+                "provided",
+                "use",
+            ),
             "lifecycle": (
                 "Environment",
                 "ScratchCache",

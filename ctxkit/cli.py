@@ -1,4 +1,4 @@
-"""The command line: ``ctxkit demo``, ``ctxkit env``, ``ctxkit check-config``."""
+"""The command line: ``ctxkit demo``, ``env``, ``check-config``, ``describe``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -113,6 +114,15 @@ def _add_reports(add: Callable[..., argparse.ArgumentParser]) -> None:
         metavar="FILE",
         help="the file (default: the one that CTXKIT_CONFIG names)",
     )
+    described = add(
+        "describe",
+        help="print a page about functions and contracts, as Markdown",
+        description="Import modules, and print a page about every function and contract that is "
+        "known then: names, signatures, docstrings, options. In a Django project it is "
+        "`manage.py describe_functions`.",
+    )
+    described.add_argument("modules", nargs="+", metavar="MODULE", help="what to import first")
+    described.add_argument("--schemas", action="store_true", help="with their JSON Schema")
 
 
 def _request_count(text: str) -> int:
@@ -195,7 +205,31 @@ def _check_config(options: argparse.Namespace) -> int:
     return 0
 
 
-_COMMANDS = {"demo": _demo, "env": _env, "check-config": _check_config}
+def _describe(options: argparse.Namespace) -> int:
+    from ctxkit.functions import describe  # noqa: PLC0415 - for this command alone
+
+    sys.path.insert(0, str(Path.cwd()))  # a script has its own folder there
+    for module in options.modules:
+        try:
+            import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+                raise
+            raise ConfigurationError(
+                "describe",
+                f"got {module!r}, and there is no module {error.name!r}",
+                "Name another.",
+            ) from None
+    sys.stdout.write(describe(schemas=options.schemas))
+    return 0
+
+
+_COMMANDS = {
+    "demo": _demo,
+    "env": _env,
+    "check-config": _check_config,
+    "describe": _describe,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -361,6 +361,29 @@ class ContractViolation(CtxkitError, ValueError):
         return (self.function, self.side, self.errors)
 
 
+class ContractMismatch(CtxkitError, TypeError):
+    """Report an implementation that does not do what its protocol asks for.
+
+    Args:
+        contract: The name of the protocol.
+        implementation: The name of the class, or of the function, that was given.
+        problems: What is missing or differs, one part of a sentence each.
+    """
+
+    def __init__(self, contract: str, implementation: str, problems: str | tuple[str, ...]) -> None:
+        told = (problems,) if isinstance(problems, str) else problems
+        super().__init__(
+            f"{implementation} does not implement {contract}: {'; '.join(told)}. "
+            "Have it take every call that the protocol allows."
+        )
+        self.contract = contract
+        self.implementation = implementation
+        self.problems: tuple[str, ...] = told
+
+    def _data(self) -> tuple[object, ...]:
+        return (self.contract, self.implementation, self.problems)
+
+
 class BindingNotFound(CtxkitError, LookupError):
     """Report a contract that nothing is provided for.
 

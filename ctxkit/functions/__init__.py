@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from ctxkit.functions.configuring import configure as configure
     from ctxkit.functions.configuring import configure_from as configure_from
     from ctxkit.functions.configuring import override as override
+    from ctxkit.functions.contracts import describe as describe
+    from ctxkit.functions.contracts import provide as provide
+    from ctxkit.functions.contracts import provided as provided
+    from ctxkit.functions.contracts import schema_of as schema_of
+    from ctxkit.functions.contracts import use as use
+    from ctxkit.functions.contracts import withdraw as withdraw
     from ctxkit.functions.durations import duration as duration
     from ctxkit.functions.pools import Pool as Pool
     from ctxkit.functions.pools import PoolStats as PoolStats
@@ -36,6 +42,7 @@ else:
             "calling": ("Bound", "Function", "acall", "call", "function"),
             "_configured": ("configured", "options_of"),
             "configuring": ("configure", "configure_from", "override"),
+            "contracts": ("describe", "provide", "provided", "schema_of", "use", "withdraw"),
             "durations": ("duration",),
             "pools": ("Pool", "PoolStats"),
             "retrying": ("Retry",),

@@ -201,7 +201,12 @@ class Unit:
     )
 
     def __init__(
-        self, function: Callable[..., Any], name: str | None, options: Mapping[str, Any]
+        self,
+        function: Callable[..., Any],
+        name: str | None,
+        options: Mapping[str, Any],
+        *,
+        found: bool = True,
     ) -> None:
         self.asynchronous: bool = is_coroutine_function("function", function)
         self.function: Callable[..., Any] = function
@@ -211,7 +216,8 @@ class Unit:
         self._chain: tuple[Interceptor, ...] = ()
         self._generation: object = None
         self.chain()  # what cannot be used is to be told now
-        register(self)
+        if found:  # by its name
+            register(self)
         if self.asynchronous:
             if not is_native_coroutine_function(function):
                 self.function = update_wrapper(_awaiting(function), function)

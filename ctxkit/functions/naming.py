@@ -41,6 +41,11 @@ def register(unit: Unit) -> None:
     raise DuplicateName("function", unit.name)
 
 
+def units() -> list[Unit]:
+    """Return every function that can be called by its name, of what was imported so far."""
+    return [*_units.values()]
+
+
 def unit_of(target: object) -> Unit:
     """Return what is known of a function.
 

@@ -1,0 +1,1 @@
+"""What ``manage.py`` finds. Nothing is imported here."""

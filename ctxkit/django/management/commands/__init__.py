@@ -1,0 +1,1 @@
+"""The commands of ``manage.py``. Nothing is imported here."""
