@@ -47,6 +47,7 @@ def test_foreign_packages_are_declared() -> None:
     declared = " ".join(requirement for extra in extras.values() for requirement in extra)
     homes = {
         "google": "opentelemetry",
+        "pydantic_core": "pydantic",
         "sentry_sdk": "sentry-sdk",
         "snapshot_restore_py": "awslambdaric",  # which depends on it
     }

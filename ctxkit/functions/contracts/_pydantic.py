@@ -8,8 +8,9 @@ from inspect import Parameter
 from typing import TYPE_CHECKING, Any, Final, cast, final, get_type_hints
 from weakref import WeakKeyDictionary
 
-from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError, validate_call
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import ArgsKwargs
 
 from ctxkit.exceptions import ConfigurationError, ContractViolation
 from ctxkit.functions.contracts._signatures import signature_of, without_self
@@ -41,19 +42,15 @@ class Check:
         function: The function.
     """
 
-    __slots__ = ("_collect", "_parameters", "_result", "_types")
+    __slots__ = ("_parameters", "_result", "_taken")
 
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
         signature, hints = _annotated(name, function)
         self._parameters = signature.parameters
         with _Telling(name):
             # The function fills in its defaults itself: a protocol may have others, or `...`.
-            collector = _collector(signature, hints, keep_defaults=False)
-            self._collect: Any = validate_call(config=_CONFIG)(collector)
-            self._result: TypeAdapter[Any] | None = None
-            if "return" in hints:
-                self._result = _adapter(hints["return"])
-        self._types: Any = collector
+            self._taken = _Type(_collector(signature, hints, keep_defaults=False))
+            self._result = _Type(hints["return"]) if "return" in hints else None
 
     def arguments(
         self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -64,7 +61,7 @@ class Check:
             ContractViolation: They cannot be.
         """
         try:
-            given, named = self._collect(*args, **kwargs)
+            given, named = self._taken.validate(ArgsKwargs(args, dict(kwargs)))
         except ValidationError as error:
             told = tuple(self._told(error))
         else:
@@ -84,14 +81,34 @@ class Check:
         if self._result is None:
             return result
         try:
-            return self._result.validate_python(result)
+            return self._result.validate(result)
         except ValidationError as error:
             told = tuple(_sentences(error, self._result, ("result",)))
         raise ContractViolation(name, "output", told)
 
     def _told(self, error: ValidationError) -> Iterator[str]:
         places = [each.name for each in self._parameters.values() if each.kind in _POSITIONAL]
-        return _sentences(error, _adapter(self._types), (), places, self._parameters)
+        return _sentences(error, self._taken, (), places, self._parameters)
+
+
+@final
+class _Type:
+    """Know how to check a type.
+
+    An adapter of pydantic's holds the frame that has made it, and so everything that the first
+    caller had in its variables. What it has made does not.
+
+    Attributes:
+        schema: What pydantic knows of it.
+        validate: Returns a value as the type says, or raises.
+    """
+
+    __slots__ = ("schema", "validate")
+
+    def __init__(self, type_: Any) -> None:
+        adapter = _adapter(type_)
+        self.schema: Any = adapter.core_schema
+        self.validate: Callable[[Any], Any] = adapter.validator.validate_python
 
 
 _checks: Final[WeakKeyDictionary[Any, Check]] = WeakKeyDictionary()
@@ -124,7 +141,8 @@ def schema(name: str, function: Callable[..., Any], *, bound: bool) -> dict[str,
     if bound:
         signature = without_self(signature)
     with _Telling(name):
-        taken = _adapter(_collector(signature, hints, keep_defaults=True))
+        named = signature.replace(parameters=[*_named(signature, hints)])
+        taken = _adapter(_collector(named, hints, keep_defaults=True))
         returned = _adapter(hints.get("return", Any))
         return {
             "input": taken.json_schema(schema_generator=_Schema),
@@ -142,6 +160,12 @@ class _Telling:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        if isinstance(error, PydanticUserError) and error.code == "class-not-fully-defined":
+            raise ConfigurationError(
+                f"The annotations of {self._name}",
+                "use a model of pydantic's that is not fully defined",
+                "Import what it names, and call its model_rebuild().",
+            ) from error
         if isinstance(error, (PydanticUserError, NameError)):
             problem, *_rest = str(error).splitlines()
             raise ConfigurationError(
@@ -191,6 +215,18 @@ def _collector(signature: Signature, hints: Mapping[str, Any], *, keep_defaults:
     return made
 
 
+def _named(signature: Signature, hints: dict[str, Any]) -> Iterator[Parameter]:
+    """Yield the parameters as the properties of an object, with their types in ``hints``."""
+    for each in signature.parameters.values():
+        if each.kind is Parameter.VAR_POSITIONAL:
+            hints[each.name] = list[hints.get(each.name, Any)]  # type: ignore[misc]
+            yield each.replace(kind=Parameter.KEYWORD_ONLY, default=[])
+        elif each.kind is Parameter.POSITIONAL_ONLY:
+            yield each.replace(kind=Parameter.POSITIONAL_OR_KEYWORD)
+        else:
+            yield each
+
+
 def _adapter(type_: Any) -> TypeAdapter[Any]:
     try:
         return TypeAdapter(type_, config=_CONFIG)
@@ -213,7 +249,7 @@ class _Schema(GenerateJsonSchema):
 
 def _sentences(
     error: ValidationError,
-    adapter: TypeAdapter[Any],
+    type_: _Type,
     start: tuple[str, ...],
     places: list[str] | None = None,
     parameters: Mapping[str, Parameter] | None = None,
@@ -226,7 +262,7 @@ def _sentences(
         if parameters is not None and location:
             path.append(_parameter(location.pop(0), places or [], parameters))
         if location and names is None:
-            names = set(_declared(adapter.json_schema(schema_generator=_Schema)))
+            names = set(_declared(_Schema().generate(type_.schema)))
         path += [
             str(part) if isinstance(part, int) or part in (names or ()) else "*"
             for part in location

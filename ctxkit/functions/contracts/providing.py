@@ -292,7 +292,7 @@ def use(protocol: Callable[..., P], name: str | None = None, **values: object) -
         What is returned stays what it is, also where something else is bound later. Ask again
         in each call or request, do not keep it.
     """
-    contract: Contract = contracts.get(protocol) or contract_of(protocol)
+    contract = contract_of(protocol)
     binding: Binding | None = CURRENT.get(NO_FRAME).get(contract.key)
     if binding is None:
         binding = contract.default if name is None else contract.named.get(name)
