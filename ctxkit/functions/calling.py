@@ -170,7 +170,9 @@ def function(  # noqa: PLR0913 - each has a default
         if isinstance(function, (staticmethod, classmethod)):
             kind = "staticmethod" if isinstance(function, staticmethod) else "classmethod"
             raise ConfigurationError("function", f"got a {kind}", f"Put @{kind} above it.")
-        return Unit(function, name, given).wrapper
+        unit = Unit(function, name, given)
+        register(unit)
+        return unit.wrapper
 
     return made if function is None else made(function)
 
@@ -201,12 +203,7 @@ class Unit:
     )
 
     def __init__(
-        self,
-        function: Callable[..., Any],
-        name: str | None,
-        options: Mapping[str, Any],
-        *,
-        found: bool = True,
+        self, function: Callable[..., Any], name: str | None, options: Mapping[str, Any]
     ) -> None:
         self.asynchronous: bool = is_coroutine_function("function", function)
         self.function: Callable[..., Any] = function
@@ -216,8 +213,6 @@ class Unit:
         self._chain: tuple[Interceptor, ...] = ()
         self._generation: object = None
         self.chain()  # what cannot be used is to be told now
-        if found:  # by its name
-            register(self)
         if self.asynchronous:
             if not is_native_coroutine_function(function):
                 self.function = update_wrapper(_awaiting(function), function)

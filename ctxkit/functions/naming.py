@@ -41,6 +41,11 @@ def register(unit: Unit) -> None:
     raise DuplicateName("function", unit.name)
 
 
+def is_registered(name: str) -> bool:
+    """Return whether there is a function of that name here."""
+    return name in _units
+
+
 def units() -> list[Unit]:
     """Return every function that can be called by its name, of what was imported so far."""
     return [*_units.values()]

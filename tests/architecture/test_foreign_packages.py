@@ -8,6 +8,7 @@ from collections import defaultdict
 from helpers.project import PACKAGE, runtime_imports, sources
 
 # Django is a framework, and has a room; every other package has one file at most.
+_STANDARD = sys.stdlib_module_names | {"annotationlib"}  # since Python 3.14
 ROOMS = {"django": "django", "asgiref": "django"}
 
 
@@ -17,7 +18,7 @@ def _foreign_imports() -> dict[str, dict[str, bool]]:
     for path in sources():
         for module, at_top in runtime_imports(path):
             package = module.partition(".")[0]
-            if package != "ctxkit" and package not in sys.stdlib_module_names:
+            if package != "ctxkit" and package not in _STANDARD:
                 found[package][path.relative_to(PACKAGE).as_posix()] = at_top
     return dict(found)
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from types import FunctionType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, cast, get_overloads
 
 from ctxkit.boundary._callables import is_coroutine_function
 from ctxkit.exceptions import ConfigurationError
-from ctxkit.functions.contracts._signatures import misfits, signature_of, without_self
-
-if sys.version_info >= (3, 14):
-    from annotationlib import Format
-    from annotationlib import get_annotations as _get_annotations
-
-    def _annotations(protocol: type) -> Mapping[str, Any]:
-        return _get_annotations(protocol, format=Format.FORWARDREF)
-else:
-    from inspect import get_annotations as _annotations
+from ctxkit.functions.contracts._signatures import (
+    annotations_of,
+    misfits,
+    signature_of,
+    without_self,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,7 +64,7 @@ def methods_of(protocol: Any) -> dict[str, Method]:
     for base in reversed(protocol.__mro__):
         if base in {object, Protocol, Generic} or base.__module__ in _TYPING:
             continue
-        problems += [f"{name}, which is no method" for name in _annotations(base)]
+        problems += [f"{name}, which is no method" for name in annotations_of(base)]
         for name, value in vars(base).items():
             if problem := _refused(name, value):
                 problems.append(f"{name}, {problem}")

@@ -17,11 +17,13 @@ _STARS: Final = frozenset((Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD))
 
 if sys.version_info >= (3, 14):
     # Annotations are evaluated when they are asked for (PEP 649), and may name what is not there.
-    from annotationlib import Format
+    from annotationlib import Format, get_annotations
 
+    annotations_of = partial(get_annotations, format=Format.FORWARDREF)
     signature_of = partial(inspect.signature, annotation_format=Format.FORWARDREF)
     _source_of = partial(inspect.signature, annotation_format=Format.STRING)
 else:
+    annotations_of = inspect.get_annotations
     signature_of = _source_of = inspect.signature
 
 

@@ -60,12 +60,12 @@ class Binding:
             )
         self.implementation: object = implementation
         self.options: Mapping[str, Any] = options
+        # Not registered: a name would stand for those of all bindings.
         self.units: Mapping[str, Unit] = {
             name: Unit(
                 _forwarding(method, part_of(implementation, name)),
                 f"{contract.name}.{name}",
                 options,
-                found=False,  # a name may stand for several
             )
             for name, method in contract.methods.items()
         }

@@ -8,6 +8,7 @@ from ctxkit.boundary.intercepting import Call, arun, run
 from ctxkit.context import NO_FRAME, bind
 from ctxkit.context._current import CURRENT
 from ctxkit.exceptions import ConfigurationError
+from ctxkit.functions.naming import is_registered
 from ctxkit.functions.spawning.engines import Work, engine_of
 from ctxkit.functions.stages import stages_of
 from ctxkit.propagation import inject
@@ -57,11 +58,11 @@ def _call(  # noqa: PLR0913 - all of one call
     *,
     asynchronous: bool,
 ) -> Call:
-    if "<locals>" in unit.name:
+    if not is_registered(unit.name):
         raise ConfigurationError(
             "spawn()",
             f"was asked for {unit.name}, which nobody can find by its name",
-            "Move the function to the top of a module.",
+            "Spawn a function that stands at the top of a module, and have that call it.",
         )
     return Call(
         unit.name,

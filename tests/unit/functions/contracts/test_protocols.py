@@ -115,7 +115,7 @@ def test_generic_protocol_is_a_contract_for_all_its_types() -> None:
     with ctxkit.bind(ctxkit.provided(Repository, Orders())):
         assert ctxkit.use(Repository).load(7) == "order 7"
     with pytest.raises(ConfigurationError, match="must be a protocol"):
-        ctxkit.provided(Repository[str], Orders())  # type: ignore[arg-type]
+        ctxkit.provided(Repository[str], Orders())
 
 
 class Attribute(Protocol):
@@ -210,8 +210,12 @@ def test_protocol_with_an_initialiser_or_a_hook_is_a_contract() -> None:
         assert ctxkit.use(Hooked).read() == 7
 
 
-def test_method_of_a_contract_cannot_be_called_by_a_name() -> None:
+def test_method_of_a_contract_cannot_be_called_nor_spawned_by_a_name() -> None:
     with pytest.raises(ctxkit.FunctionNotFound):
         call(f"{__name__}:Reading.read", "a")
     with pytest.raises(InvalidTarget):
         call(Reading.read, "a")
+    with ctxkit.bind(ctxkit.provided(Reading, {"read": lambda key: key})):
+        read: Any = ctxkit.use(Reading).read
+        with pytest.raises(ConfigurationError, match="nobody can find by its name"):
+            read.spawn("a")

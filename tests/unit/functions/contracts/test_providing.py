@@ -414,7 +414,7 @@ def test_refusal_names_all_problems_and_no_value() -> None:
 def test_module_implements_a_protocol() -> None:
     module = ModuleType("module_of_payments")
     assert refused(module) == ("charge is missing", "refund is missing")
-    module.charge, module.refund = ADYEN.charge, ADYEN.refund  # type: ignore[attr-defined]
+    module.charge, module.refund = ADYEN.charge, ADYEN.refund
     with ctxkit.bind(ctxkit.provided(Payments, module)):
         assert name_in_use() == "adyen"
 

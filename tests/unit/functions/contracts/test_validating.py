@@ -11,9 +11,9 @@ import subprocess
 import sys
 import uuid
 import weakref
-from collections.abc import Callable  # noqa: TC003 - read by pydantic
+from collections.abc import Callable, Sequence  # noqa: TC003 - read by pydantic
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import pytest
 
@@ -27,9 +27,7 @@ from ctxkit.exceptions import (
 from ctxkit.functions import schema_of
 from ctxkit.functions.contracts import validate
 
-pydantic = pytest.importorskip("pydantic")
-if TYPE_CHECKING:
-    import pydantic
+pydantic: Any = pytest.importorskip("pydantic")
 
 SECRET = "hunter2"
 
@@ -48,7 +46,11 @@ entered: list[Any] = []
 
 @ctxkit.function(validate=True)
 def order(
-    number: int, lines: list[Line] = [], *, total: Decimal = Decimal(1), **more: int  # noqa: B006
+    number: int,
+    lines: Sequence[Line] = (),
+    *,
+    total: Decimal = Decimal(1),
+    **more: int,
 ) -> str:
     """Tell what has arrived."""
     entered.append(number)
@@ -59,7 +61,7 @@ def order(
 async def aorder(number: int) -> list[int]:
     await asyncio.sleep(0)
     entered.append(number)
-    return [number, number] if number else SECRET  # type: ignore[return-value]
+    return [number, number] if number else SECRET
 
 
 @pytest.fixture(autouse=True)
@@ -80,21 +82,21 @@ def violated(call: Callable[[], Any]) -> ContractViolation:
 
 @pytest.mark.rule("F-84")
 def test_arguments_arrive_as_the_annotations_say() -> None:
-    assert order("7") == "7 [] Decimal('1') {}"  # type: ignore[arg-type]
+    assert order("7") == "7 [] Decimal('1') {}"
     lines = [{"sku": "a", "count": "2"}]
-    assert order(7, lines, total="1.5", extra="3") == "7 ['a'] Decimal('1.5') {'extra': 3}"  # type: ignore[arg-type]
-    assert asyncio.run(aorder("7")) == [7, 7]  # type: ignore[arg-type]
+    assert order(7, lines, total="1.5", extra="3") == "7 ['a'] Decimal('1.5') {'extra': 3}"
+    assert asyncio.run(aorder("7")) == [7, 7]
 
 
 @pytest.mark.rule("F-84")
 def test_wrong_argument_is_told_before_the_body() -> None:
-    error = violated(lambda: order(SECRET))  # type: ignore[arg-type]
+    error = violated(lambda: order(SECRET))
     assert error.side == "input"
     assert error.function == f"{__name__}:order"
     assert not error.retryable
     (told,) = error.errors
     assert told.startswith("number: Input should be a valid integer")
-    assert violated(lambda: asyncio.run(aorder(SECRET))).side == "input"  # type: ignore[arg-type]
+    assert violated(lambda: asyncio.run(aorder(SECRET))).side == "input"
     assert entered == []
 
 
@@ -120,7 +122,7 @@ def test_wrong_result_is_not_tried_again() -> None:
     @ctxkit.function(validate=True, interceptors=[stubborn])
     def wrong() -> int:
         entered.append("body")
-        return SECRET  # type: ignore[return-value]
+        return SECRET
 
     assert violated(wrong).side == "output"
     assert entered == ["body"]
@@ -129,7 +131,7 @@ def test_wrong_result_is_not_tried_again() -> None:
 @pytest.mark.rule("F-84")
 def test_all_that_is_wrong_is_told_by_its_place_and_by_no_value() -> None:
     lines = [{"sku": "a", "count": 1}, {"sku": 7, "count": -1, SECRET: 1}]
-    error = violated(lambda: order(SECRET, lines, total=SECRET, **{SECRET: SECRET}))  # type: ignore[arg-type]
+    error = violated(lambda: order(SECRET, lines, total=SECRET, **{SECRET: SECRET}))
     assert [told.partition(":")[0] for told in error.errors] == [
         "number",
         "lines.1.sku",
@@ -142,9 +144,9 @@ def test_all_that_is_wrong_is_told_by_its_place_and_by_no_value() -> None:
 
 @pytest.mark.rule("F-84")
 def test_call_that_does_not_fit_is_a_violation_too() -> None:
-    assert violated(lambda: order()).errors == ("number: Missing required argument",)  # type: ignore[call-arg]
-    assert "number" in violated(lambda: order(1, number=2)).errors[0]  # type: ignore[misc]
-    (told,) = violated(lambda: order(1, [], SECRET)).errors  # type: ignore[misc]
+    assert violated(order).errors == ("number: Missing required argument",)
+    assert "number" in violated(lambda: order(1, number=2)).errors[0]
+    (told,) = violated(lambda: order(1, [], SECRET)).errors
     assert told.startswith("argument 3: ")
 
 
@@ -156,7 +158,7 @@ def _shout(value: int) -> int:
 def _own(value: int) -> int:
     from pydantic_core import PydanticCustomError  # noqa: PLC0415 - comes with pydantic
 
-    raise PydanticCustomError("own_kind", "no {secret}", {"secret": SECRET})  # noqa: EM101
+    raise PydanticCustomError("own_kind", "no {secret}", {"secret": SECRET})
 
 
 @pytest.mark.rule("F-84")
@@ -206,9 +208,9 @@ def test_validation_is_chosen_for_a_call_as_well() -> None:
     def plain(number: int) -> Any:
         return number
 
-    assert plain("7") == "7"  # type: ignore[arg-type]
-    assert plain.using(validate=True)("7") == 7  # type: ignore[arg-type]
-    assert order.using(validate=None).__call__("7").startswith("'7'")  # type: ignore[arg-type]
+    assert plain("7") == "7"
+    assert plain.using(validate=True)("7") == 7
+    assert order.using(validate=None).__call__("7").startswith("'7'")
 
 
 def test_method_is_validated_with_its_object() -> None:
@@ -218,14 +220,14 @@ def test_method_is_validated_with_its_object() -> None:
             return self, number
 
     shop = Shop()
-    assert shop.price("7") == (shop, 7)  # type: ignore[arg-type]
-    (told,) = violated(lambda: shop.price(SECRET)).errors  # type: ignore[arg-type]
+    assert shop.price("7") == (shop, 7)
+    (told,) = violated(lambda: shop.price(SECRET)).errors
     assert told.startswith("number: ")
 
 
 def test_what_is_not_annotated_is_not_checked() -> None:
     @ctxkit.function(validate=True)
-    def anything(first, *rest, **more):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN002, ANN003, ANN202
+    def anything(first, *rest, **more):  # noqa: ANN001, ANN002, ANN003, ANN202
         return first, rest, more
 
     assert anything(1, 2, c=3) == (1, (2,), {"c": 3})
@@ -233,7 +235,7 @@ def test_what_is_not_annotated_is_not_checked() -> None:
 
 def test_annotation_that_cannot_be_used_is_an_error_at_the_first_call() -> None:
     @ctxkit.function(validate=True)
-    def lost(number: Nowhere) -> None:  # type: ignore[name-defined] # noqa: F821
+    def lost(number: Nowhere) -> None:  # noqa: F821
         entered.append(number)
 
     with pytest.raises(ConfigurationError, match="'Nowhere' is not defined"):
@@ -242,7 +244,7 @@ def test_annotation_that_cannot_be_used_is_an_error_at_the_first_call() -> None:
 
 
 class Unfinished(pydantic.BaseModel):
-    line: "Nowhere"  # type: ignore[name-defined] # noqa: F821, UP037
+    line: "Nowhere"  # noqa: F821, UP037
 
 
 def test_model_that_is_not_finished_is_an_error_that_says_so() -> None:
@@ -277,7 +279,7 @@ def test_callable_of_any_kind_is_validated() -> None:
             return a + b
 
     made = ctxkit.function(name="adder:called", validate=True)(Adder())
-    assert made("1", b="2") == 3  # type: ignore[arg-type]
+    assert made("1", b="2") == 3
     partial = functools.partial(lambda a, b: (a, b), 1)
     assert ctxkit.function(name="adder:partial", validate=True)(partial)("2") == (1, "2")
 
@@ -305,15 +307,15 @@ class Shelf:
 def test_contract_is_checked_by_the_annotations_of_the_protocol() -> None:
     with ctxkit.bind(ctxkit.provided(Stock, Shelf(), validate=True)):
         stock = ctxkit.use(Stock)
-        assert stock.reserve("a", "7") == [7]  # type: ignore[arg-type]
+        assert stock.reserve("a", "7") == [7]
         assert stock.reserve("a") == [5]  # the default of the implementation
-        asyncio.run(stock.arow("7"))  # type: ignore[arg-type]
-        error = violated(lambda: stock.reserve("a", SECRET))  # type: ignore[arg-type]
+        asyncio.run(stock.arow("7"))
+        error = violated(lambda: stock.reserve("a", SECRET))
         assert (error.side, error.function) == ("input", f"{__name__}:Stock.reserve")
         assert violated(lambda: stock.reserve("")).side == "output"
         assert violated(lambda: asyncio.run(stock.arow(0))).side == "output"
     with ctxkit.bind(ctxkit.provided(Stock, Shelf())):
-        assert ctxkit.use(Stock).reserve("a", "7") == ["7"]  # type: ignore[arg-type]
+        assert ctxkit.use(Stock).reserve("a", "7") == ["7"]
 
 
 # Schemas
@@ -387,11 +389,11 @@ def test_schema_of_anything_else_is_refused() -> None:
         schema_of(len)
     with pytest.raises(ConfigurationError, match="must be a protocol"):
         schema_of(Customer)
+
+    @ctxkit.function
+    def lost(number: Nowhere) -> None: ...  # noqa: F821
+
     with pytest.raises(ConfigurationError, match="Nowhere"):
-
-        @ctxkit.function
-        def lost(number: Nowhere) -> None: ...  # type: ignore[name-defined] # noqa: F821
-
         schema_of(lost)
 
 
