@@ -30,8 +30,8 @@ payments = ctxkit.use(Payments)
 assert_type(payments, Payments)
 assert_type(ctxkit.use(Payments, "stripe", tenant="acme"), Payments)
 assert_type(payments.charge(7, rush=True), str)
-payments.charge("7")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
-payments.close()  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
+payments.charge("7")  # type: ignore[arg-type]
+payments.close()  # type: ignore[attr-defined]
 
 
 async def refund() -> None:
