@@ -170,9 +170,7 @@ def function(  # noqa: PLR0913 - each has a default
         if isinstance(function, (staticmethod, classmethod)):
             kind = "staticmethod" if isinstance(function, staticmethod) else "classmethod"
             raise ConfigurationError("function", f"got a {kind}", f"Put @{kind} above it.")
-        unit = Unit(function, name, given)
-        register(unit)
-        return unit.wrapper
+        return register(Unit(function, name, given)).wrapper
 
     return made if function is None else made(function)
 

@@ -25,19 +25,22 @@ def name_of(function: Callable[..., Any]) -> str:
     return f"{function.__module__}:{function.__qualname__}"
 
 
-def register(unit: Unit) -> None:
+def register(unit: Unit) -> Unit:
     """Have the function found by its name, unless that is a function inside of another.
+
+    Returns:
+        It.
 
     Raises:
         DuplicateName: Another function has it. One that was imported once more has not.
     """
     if _LOCAL in unit.name:
-        return
+        return unit
     known = _units.get(unit.name)
     if known is None or _source(known) == _source(unit):
         if known is None or known.function is not unit.function:  # else the first one keeps it
             _units[unit.name] = unit
-        return
+        return unit
     raise DuplicateName("function", unit.name)
 
 

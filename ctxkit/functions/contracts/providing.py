@@ -102,7 +102,11 @@ class Contract:
         self.named: dict[str, Binding] = {}
         self.default: Binding | None = None
         # Derived, so that it is an instance to isinstance(), too.
-        body: dict[str, Any] = {"__module__": protocol.__module__}
+        body: dict[str, Any] = {
+            "__module__": protocol.__module__,
+            "__setattr__": _refusing,
+            "__delattr__": _refusing,
+        }
         if CALL in self.methods:
             body[CALL] = _called
         title = f"{protocol.__qualname__} (provided)"
@@ -350,6 +354,14 @@ def _calling(part: Callable[..., Any]) -> Callable[..., Any]:
 
 def _called(self: Any, /, *args: Any, **kwargs: Any) -> Any:
     return self.__dict__[CALL](*args, **kwargs)
+
+
+def _refusing(self: Any, name: str, *_: object) -> None:
+    msg = (
+        f"Cannot change {name!r} of what is provided: everybody uses it. "
+        "Bind ctxkit.provided(...) for a block instead."
+    )
+    raise AttributeError(msg, name=name, obj=self)
 
 
 def title_of(implementation: Any) -> str:

@@ -68,13 +68,22 @@ def schema_of(target: Callable[..., object] | str, /) -> dict[str, Any]:
         from ctxkit.functions.contracts.providing import contract_of  # noqa: PLC0415 - knows more
 
         contract = contract_of(target)
-        return {
-            name: schema(f"{contract.name}.{name}", method.function, bound=True)
-            for name, method in contract.methods.items()
-        }
+        described: dict[str, Any] = {}
+        for name, method in contract.methods.items():
+            told = [
+                schema(f"{contract.name}.{name}", function, bound=True)
+                for function in method.overloads or (method.function,)
+            ]
+            described[name] = told[0] if len(told) == 1 else _any_of(told)
+        return described
     unit = unit_of(target)
     told: dict[str, Any] = schema(unit.name, unit.function, bound=is_method(unit))
     return told
+
+
+def _any_of(schemas: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the schema of what has overloads."""
+    return {side: {"anyOf": [each[side] for each in schemas]} for side in ("input", "output")}
 
 
 def is_method(unit: Any) -> bool:

@@ -205,6 +205,16 @@ def test_what_is_used_stays_what_it_is() -> None:
     assert ctxkit.use(Payments) is payments
 
 
+def test_what_is_used_cannot_be_changed_for_everybody() -> None:
+    ctxkit.provide(Payments, STRIPE)
+    payments: Any = ctxkit.use(Payments)
+    with pytest.raises(AttributeError, match="Bind ctxkit.provided"):
+        payments.charge = Mock()
+    with pytest.raises(AttributeError, match="'charge'"):
+        del payments.charge
+    assert name_in_use() == "stripe"
+
+
 def test_what_is_provided_for_a_function_alone_is_seen_below_it() -> None:
     @ctxkit.function
     def outer() -> str:

@@ -13,7 +13,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Sequence  # noqa: TC003 - read by pydantic
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, overload
 
 import pytest
 
@@ -363,6 +363,19 @@ def test_schema_of_a_contract_tells_of_each_method() -> None:
             "output": {"type": "null"},
         },
     }
+
+
+class Finding(Protocol):
+    @overload
+    def find(self, key: int) -> int: ...
+    @overload
+    def find(self, name: str) -> str: ...
+
+
+def test_schema_of_overloads_has_one_of_them() -> None:
+    schema = schema_of(Finding)["find"]
+    assert [each["required"] for each in schema["input"]["anyOf"]] == [["key"], ["name"]]
+    assert schema["output"] == {"anyOf": [{"type": "integer"}, {"type": "string"}]}
 
 
 def test_schema_describes_in_words_what_json_does_not_know() -> None:
