@@ -70,11 +70,11 @@ def schema_of(target: Callable[..., object] | str, /) -> dict[str, Any]:
         contract = contract_of(target)
         described: dict[str, Any] = {}
         for name, method in contract.methods.items():
-            told = [
+            each = [
                 schema(f"{contract.name}.{name}", function, bound=True)
                 for function in method.overloads or (method.function,)
             ]
-            described[name] = told[0] if len(told) == 1 else _any_of(told)
+            described[name] = each[0] if len(each) == 1 else _any_of(each)
         return described
     unit = unit_of(target)
     told: dict[str, Any] = schema(unit.name, unit.function, bound=is_method(unit))
