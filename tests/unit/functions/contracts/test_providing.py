@@ -381,6 +381,7 @@ class Places(Protocol):
         lambda a, b, c, d, e=5, **f: None,
         lambda x, y, c, *, g=7, d, e=5, **f: None,
         lambda *args, **kwargs: None,
+        lambda a, b, c, **kwargs: None,
         lambda x=1, *args, e=6, **kwargs: None,
         Mock(),
     ],
@@ -407,6 +408,22 @@ def test_parameters_that_take_every_call_are_accepted(taken: Any) -> None:
 )
 def test_parameters_that_do_not_are_refused(taken: Any, problem: str) -> None:
     assert problem in refused({"call": taken}, Places)
+
+
+@pytest.mark.rule("F-80")
+def test_positional_arguments_alone_may_be_taken_by_a_star() -> None:
+    class Adding(Protocol):
+        def add(self, a: int, b: int = 0, /) -> int: ...
+
+    def add(*numbers: int) -> int:
+        return sum(numbers)
+
+    with ctxkit.bind(ctxkit.provided(Adding, {"add": add})):
+        assert ctxkit.use(Adding).add(1, 2) == 3
+    assert refused({"add": lambda **named: 0}, Adding) == (
+        "add takes no positional argument for 'a'",
+        "add takes no positional argument for 'b'",
+    )
 
 
 def test_refusal_names_all_problems_and_no_value() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import importlib
 import json
 import pickle
 import subprocess
@@ -156,9 +157,10 @@ def _shout(value: int) -> int:
 
 
 def _own(value: int) -> int:
-    from pydantic_core import PydanticCustomError  # noqa: PLC0415 - comes with pydantic
-
-    raise PydanticCustomError("own_kind", "no {secret}", {"secret": SECRET})
+    kind: Any = importlib.import_module("pydantic_core").PydanticCustomError
+    if value:
+        raise kind("own_kind", "no {secret}", {"secret": SECRET})
+    raise kind("own_kind", f"no {SECRET}")
 
 
 @pytest.mark.rule("F-84")
@@ -167,6 +169,7 @@ def _own(value: int) -> int:
     [
         (Annotated[int, pydantic.AfterValidator(_shout)], 1, "it: Not valid (value_error)"),
         (Annotated[int, pydantic.AfterValidator(_own)], 1, "it: Not valid (own_kind)"),
+        (Annotated[int, pydantic.AfterValidator(_own)], 0, "it: Not valid (own_kind)"),
         (uuid.UUID, SECRET, "it: Not valid (uuid_parsing)"),
         (dict[str, int], {SECRET: "x"}, "it.*: Input should be a valid integer"),
         (Literal["a", "b"], SECRET, "it: Input should be 'a' or 'b'"),
