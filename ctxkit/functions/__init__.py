@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ctxkit.functions._configured import configured as configured
     from ctxkit.functions._configured import options_of as options_of
-    from ctxkit.functions.calling import Bound as Bound
     from ctxkit.functions.calling import Function as Function
     from ctxkit.functions.calling import acall as acall
     from ctxkit.functions.calling import call as call
@@ -33,13 +32,14 @@ if TYPE_CHECKING:
     from ctxkit.functions.spawning import Work as Work
     from ctxkit.functions.spawning import add_engine as add_engine
     from ctxkit.functions.spawning import set_engine as set_engine
+    from ctxkit.functions.units import Bound as Bound
 else:
     from ctxkit._lazy import open_lazily
 
     open_lazily(
         globals(),
         {
-            "calling": ("Bound", "Function", "acall", "call", "function"),
+            "calling": ("Function", "acall", "call", "function"),
             "_configured": ("configured", "options_of"),
             "configuring": ("configure", "configure_from", "override"),
             "contracts": ("describe", "provide", "provided", "schema_of", "use", "withdraw"),
@@ -47,5 +47,6 @@ else:
             "pools": ("Pool", "PoolStats"),
             "retrying": ("Retry",),
             "spawning": ("EmbeddedEngine", "Engine", "Work", "add_engine", "set_engine"),
+            "units": ("Bound",),
         },
     )

@@ -10,7 +10,7 @@ from ctxkit.exceptions import DuplicateName, FunctionNotFound, InvalidTarget
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ctxkit.functions.calling import Unit
+    from ctxkit.functions.units import Unit
 
 #: Every function that can be called by its name.
 _units: dict[str, Unit] = {}

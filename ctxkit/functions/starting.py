@@ -23,7 +23,7 @@ from ctxkit.propagation.tasks import create_task
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ctxkit.functions.calling import Unit
+    from ctxkit.functions.units import Unit
 
 R = TypeVar("R")
 

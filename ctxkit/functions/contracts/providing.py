@@ -16,10 +16,10 @@ from ctxkit.exceptions import (
     ContractMismatch,
     DuplicateName,
 )
-from ctxkit.functions.calling import Bound, Unit
 from ctxkit.functions.contracts._protocols import CALL, methods_of, part_of, problems_of
 from ctxkit.functions.naming import name_of
 from ctxkit.functions.stages import checked_options
+from ctxkit.functions.units import Bound, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ctxkit.context import Key
-    from ctxkit.functions.calling import Unit
+    from ctxkit.functions.units import Unit
 
 #: The options that are asked here; all others hold where the work runs.
 _HERE: Final = ("permission", "actor", "scope", "requires")

@@ -149,7 +149,7 @@ def test_synchronous_code_of_a_request_is_on_one_thread_of_the_pool(pool: Pool, 
             time.sleep(0.001)
     assert len(set(seen)) == 1  # also with the same connection: it may be persistent
     assert {seen[0][0]} == _pool_threads()
-    assert threading.active_count() == threads_before + 1
+    assert threading.active_count() <= threads_before + 1  # others may have ended
 
 
 @pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume synchronous iterators")
