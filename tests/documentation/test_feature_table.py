@@ -22,7 +22,13 @@ ROWS = [
 FEATURES = [feature for feature, _ in ROWS]
 WORDS = {"yes", "part", "no", "leaks", "-"}
 #: What CI runs; see tox.ini.
-RUN = ("tests/unit/", "tests/behaviour/", "tests/servers/", "tests/documentation/")
+RUN = (
+    "tests/unit/",
+    "tests/behaviour/",
+    "tests/servers/",
+    "tests/brokers/",
+    "tests/documentation/",
+)
 
 
 def _exists(node_id: str) -> bool:

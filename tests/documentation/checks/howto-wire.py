@@ -55,27 +55,3 @@ if importlib.util.find_spec("httpx"):
     with_httpx.client.close()
 server.shutdown()
 server.server_close()
-
-if importlib.util.find_spec("celery"):
-    __import__("celery_context")
-    from celery import Celery, chain
-    from celery.contrib.testing.worker import start_worker
-
-    broker = Celery(broker="memory://", backend="cache+memory://")
-    broker.conf.worker_hijack_root_logger = False
-
-    @broker.task(bind=True, max_retries=1)
-    def tell(task, before=""):
-        if not task.request.retries:
-            task.retry(countdown=0)
-        return f"{before}{TENANT.get('nobody')} {ctxkit.get('request_id')};"
-
-    with start_worker(broker, pool="solo", perform_ping_check=False, shutdown_timeout=30):
-        with ctxkit.bind({TENANT: "acme"}, request_id="r1"):
-            first = chain(tell.s(), tell.s())()
-            # What Sentry's integration does: these become task.request.headers.
-            other = tell.apply_async(headers={"headers": {"sentry-trace": "x"}})
-        second = tell.delay()
-        assert first.get(timeout=20) == "acme r1;acme r1;"
-        assert other.get(timeout=20) == "acme r1;"
-        assert second.get(timeout=20) == "nobody None;"
