@@ -20,11 +20,11 @@ SATURATED: Final = 0.9
 #: One per cent more calls at a time must buy this many per cent of throughput.
 PAY: Final = 0.15
 #: By how many deviations it must be clear whether they do, or how near the answer must be known.
-SURE: Final = 1.2
+SURE: Final = 1.0
 CLOSE: Final = 0.1
 #: The longest and the shortest step that is tried, logarithms of the factor.
 WIDE: Final = log(2)
-NARROW: Final = 0.2
+NARROW: Final = 0.1
 #: So many saturated windows pass before a smaller limit is tried.
 PATIENCE: Final = 6
 #: Where both neighbours are worse, 2, 4, ... windows pass before the next look; so many doublings.
