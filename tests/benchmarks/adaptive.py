@@ -1,72 +1,44 @@
-"""An adaptive pool beside static ones of every size, by what gets done; real threads.
+"""An adaptive pool beside static ones of many sizes, by what gets done; real threads.
 
-More threads than any pool lets in call again and again. Each pool has a turn in every round;
-the adaptive one has found its limit before the first.
+More threads than any pool lets in call again and again. Each pool has a turn in every round; the
+adaptive one has had time before the first, and in each: a pause between two turns is to it as if
+the process had been frozen.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from contextlib import contextmanager
 from statistics import median
-from threading import Event, Lock, Semaphore, Thread
+from threading import Semaphore, Thread
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from measuring import Row
 
-from ctxkit.functions.pools._controller import Controller
+import ctxkit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 SIZES = (1, 2, 4, 8, 16, 32)
 CALLERS = 48
-CONVERGING, TURN = 8.0, 1.0  # seconds
+CONVERGING, TURN, LONG_TURN = 8.0, 0.5, 1.5  # seconds
 WAIT = 0.005  # seconds
+ADAPTIVE = "adaptive"
 
 
-class _Gate:
-    """Lets in as many as its limit says, in their order."""
-
-    def __init__(self, limit: int, controller: Controller | None = None) -> None:
-        self.limit = limit
-        self._controller = controller
-        self._lock = Lock()
-        self._busy = 0
-        self._waiting: deque[Event] = deque()
-
-    @contextmanager
-    def acquire(self) -> Iterator[None]:
-        turn = None
-        with self._lock:
-            if self._busy < self.limit:
-                self._busy += 1
-            else:
-                turn = Event()
-                self._waiting.append(turn)
-        if turn is not None:
-            turn.wait()
-        begun = monotonic()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._busy -= 1
-                if self._controller is not None:
-                    now = monotonic()
-                    self.limit = self._controller.completed(
-                        now, now - begun, waiting=bool(self._waiting)
-                    )
-                while self._waiting and self._busy < self.limit:
-                    self._busy += 1
-                    self._waiting.popleft().set()
-
-
-def _compute() -> None:
+def _compute(steps: int = 30_000) -> None:
     total = 0
-    for number in range(30_000):
+    for number in range(steps):
         total += number
+
+
+def _wait() -> None:
+    sleep(WAIT)
+
+
+def _both() -> None:
+    _compute(10_000)
+    sleep(WAIT)
 
 
 def _behind(width: int) -> Callable[[], None]:
@@ -79,46 +51,44 @@ def _behind(width: int) -> Callable[[], None]:
     return work
 
 
-def _mixed() -> None:
-    total = 0
-    for number in range(10_000):
-        total += number
-    sleep(WAIT)
-
-
-WORK: dict[str, Callable[[], object]] = {
-    "that holds the GIL": _compute,
-    "that waits": lambda: sleep(WAIT),
-    "behind a bottleneck of 4": _behind(4),
-    "that computes and waits": _mixed,
+WORK: dict[str, Callable[[], None]] = {
+    "Work that holds the GIL": _compute,
+    "Work that waits": _wait,
+    "Work behind a bottleneck of 4": _behind(4),
+    "Work that computes and waits": _both,
 }
 
 
 def measure(rounds: int) -> list[Row]:
     """Let each pool do each kind of work."""
-    return [row for name in WORK for row in _rows(name, max(3, rounds // 50))]
+    return [row for name in WORK for row in _rows(name, max(3, rounds // 25))]
 
 
-def _rows(name: str, turns: int) -> list[Row]:
-    adaptive = _Gate(4, Controller(SIZES[-1]))
-    pools: dict[str, Any] = {f"{size} at a time": _Gate(size) for size in SIZES}
-    pools["adaptive"] = adaptive
+def _rows(name: str, rounds: int) -> list[Row]:
+    pools = {f"{size} at a time": ctxkit.Pool.static(size) for size in SIZES}
+    pools[ADAPTIVE] = ctxkit.Pool.adaptive(SIZES[-1])
     work = WORK[name]
-    _turn(adaptive, work, CONVERGING)
+    _turn(pools[ADAPTIVE], work, CONVERGING)
     times: dict[str, list[float]] = {subject: [] for subject in pools}
-    for _ in range(turns):
+    for _ in range(rounds):
         for subject, pool in pools.items():
-            times[subject].append(_turn(pool, work, TURN))
-    seconds = {subject: median(each) for subject, each in times.items()}
-    best = min(seconds[subject] for subject in seconds if subject != "adaptive")
+            long = subject == ADAPTIVE
+            times[subject].append(_turn(pool, work, LONG_TURN if long else TURN))
+    best = min((median(times[subject]), subject) for subject in times if subject != ADAPTIVE)[1]
     return [
-        Row(f"Work {name}, by how many are let in", subject, each, ratio=each / best)
-        for subject, each in seconds.items()
+        Row(
+            name,
+            subject,
+            median(each),
+            # Of each round by itself: the machine may be slower in one than in another.
+            ratio=median(mine / its for mine, its in zip(each, times[best], strict=True)),
+        )
+        for subject, each in times.items()
     ]
 
 
-def _turn(pool: Any, work: Callable[[], object], seconds: float) -> float:
-    """Return the seconds per call, while all of them want to be let in."""
+def _turn(pool: ctxkit.Pool, work: Callable[[], None], seconds: float) -> float:
+    """Return the seconds per call, while there is always somebody who wants to be let in."""
     ended = [0] * CALLERS
     over = monotonic() + seconds
 

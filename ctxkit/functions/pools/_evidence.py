@@ -11,10 +11,11 @@ KEPT: Final = 0.97
 SURPRISE: Final = 0.15
 DEVIATIONS: Final = 4.0
 #: How much of an estimate of the noise the newest window is.
-SPREAD_SHARE: Final = 0.1
-SCATTER_SHARE: Final = 0.05
-#: Nothing is known more exactly than this; relative variance of one call.
-FLOOR: Final = 1e-4
+NEWEST: Final = 0.1
+#: What a window is taken to be off by, beyond what its calls explain, as long as nothing is
+#: known of the machine, and the least that it ever is; relative.
+OFF: Final = 0.05
+OFF_LEAST: Final = 0.003
 #: What weighs less than so many calls is forgotten.
 LEAST: Final = 1.0
 
@@ -44,10 +45,10 @@ class Window(NamedTuple):
 class _Seen:
     """What is left of the windows at one limit."""
 
-    __slots__ = ("calls", "elapsed", "good")
+    __slots__ = ("calls", "elapsed", "good", "windows")
 
     def __init__(self) -> None:
-        self.calls = self.good = self.elapsed = 0.0
+        self.calls = self.good = self.elapsed = self.windows = 0.0
 
     def rate(self) -> float:
         """Return the logarithm of the throughput."""
@@ -58,17 +59,18 @@ class _Seen:
 class Evidence:
     """Compare limits by all windows that each of them had, the newer ones weighing more.
 
-    How exact a comparison is follows from how many calls it rests on, and from the noise:
-    that of the calls' durations, or that between windows at the same limit, which also holds
-    what other processes do to the machine; whichever is more.
+    How exact a comparison is follows from two kinds of noise: that of the calls' durations,
+    which many calls even out, and what windows at one limit differ by beyond that, as other
+    processes use the machine, which only many windows do.
     """
 
-    __slots__ = ("_scatter", "_seen", "_spread")
+    __slots__ = ("_off", "_seen", "_spread")
 
     def __init__(self) -> None:
         self._seen: dict[int, _Seen] = {}
+        # Squares: the coefficient of variation of a call, and what else a window is off by.
         self._spread = 0.0
-        self._scatter = 0.0
+        self._off = OFF * OFF
 
     def surprises(self, window: Window) -> bool:
         """Return whether a window says something else than those before it at its limit."""
@@ -76,11 +78,12 @@ class Evidence:
         if seen is None:
             return False
         off = abs(window.rate() - seen.rate())
-        size = 1 / window.calls + 1 / seen.calls
-        usual = self._noise() * size
+        explained = self._spread * (1 / window.calls + 1 / seen.calls)
+        windows = 1 + 1 / seen.windows
+        usual = explained + self._beyond() * windows
         # One that is far out counts, but not for more than any could be.
-        scatter = min(off * off, 9 * usual) / size
-        self._scatter += SCATTER_SHARE * (scatter - self._scatter)
+        beyond = (min(off * off, 9 * usual) - explained) / windows
+        self._off += NEWEST * (beyond - self._off)
         return off > max(SURPRISE, DEVIATIONS * sqrt(usual))
 
     def raises(self, window: Window) -> bool:
@@ -90,17 +93,19 @@ class Evidence:
 
     def note(self, window: Window) -> None:
         """Add a window."""
-        self._spread += (SPREAD_SHARE if self._spread else 1.0) * (window.spread - self._spread)
+        self._spread += (NEWEST if self._spread else 1.0) * (window.spread - self._spread)
         for limit, seen in list(self._seen.items()):
             seen.calls *= KEPT
             seen.good *= KEPT
             seen.elapsed *= KEPT
+            seen.windows *= KEPT
             if seen.calls < LEAST:
                 del self._seen[limit]
         seen = self._seen.setdefault(window.limit, _Seen())
         seen.calls += window.calls
         seen.good += window.good
         seen.elapsed += window.elapsed
+        seen.windows += 1
 
     def gain(self, limit: int, other: int) -> tuple[float, float]:
         """Return what one per cent more calls at a time buys between two limits.
@@ -113,7 +118,9 @@ class Evidence:
         if here is None or there is None:
             return 0.0, inf
         width = log(other / limit)
-        variance = self._noise() * (1 / here.calls + 1 / there.calls)
+        calls = 1 / here.calls + 1 / there.calls
+        windows = 1 / here.windows + 1 / there.windows
+        variance = self._spread * calls + self._beyond() * windows
         return (there.rate() - here.rate()) / width, sqrt(variance) / abs(width)
 
     def forget(self, above: int = 0) -> None:
@@ -121,5 +128,5 @@ class Evidence:
         for limit in [limit for limit in self._seen if limit > above]:
             del self._seen[limit]
 
-    def _noise(self) -> float:
-        return max(self._spread, self._scatter, FLOOR)
+    def _beyond(self) -> float:
+        return max(self._off, OFF_LEAST * OFF_LEAST)
