@@ -25,6 +25,8 @@ CLOSE: Final = 0.1
 #: The longest and the shortest step that is tried, logarithms of the factor.
 WIDE: Final = log(2)
 NARROW: Final = 0.1
+#: After so many looks that made nothing clear the step becomes longer again.
+LOOKS: Final = 20
 #: So many saturated windows pass before a smaller limit is tried.
 PATIENCE: Final = 6
 #: Where both neighbours are worse, 2, 4, ... windows pass before the next look; so many doublings.
@@ -70,6 +72,7 @@ class Controller:
         "_fails",
         "_good",
         "_idle",
+        "_looks",
         "_max",
         "_min",
         "_random",
@@ -205,7 +208,7 @@ class Controller:
             self._decide()
 
     def _look_around(self) -> None:
-        self._step = WIDE
+        self._step_by(WIDE)
         self._fails = self._rest = self._run = 0
         self._due: list[int] = []
 
@@ -228,11 +231,14 @@ class Controller:
             if self._saturated < PATIENCE:
                 unclear = [direction for direction in unclear if direction > 0]
             if unclear:
+                self._looks += 1
+                if self._looks > LOOKS and self._step < WIDE:
+                    self._step_by(2 * self._step)
                 self.limit = self._neighbour(self._random.choice(unclear))
         elif self._due:
             self.limit = self._neighbour(self._due.pop())
         elif self._step > NARROW:
-            self._step = max(NARROW, self._step / 2)
+            self._step_by(self._step / 2)
             self._run = 0
         else:
             self._pause()
@@ -258,10 +264,13 @@ class Controller:
     def _move(self, direction: int) -> None:
         self.limit = self._base = self._neighbour(direction)
         self._run = self._run + direction if self._run * direction > 0 else direction
-        if abs(self._run) > 1:
-            self._step = min(WIDE, 2 * self._step)
+        self._step_by(2 * self._step if abs(self._run) > 1 else self._step)
         self._fails = self._rest = 0
         self._due = []
+
+    def _step_by(self, step: float) -> None:
+        self._step = max(NARROW, min(WIDE, step))
+        self._looks = 0
 
     def _pause(self) -> None:
         self._fails = min(DOUBLINGS, self._fails + 1)

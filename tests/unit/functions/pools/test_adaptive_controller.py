@@ -7,7 +7,7 @@ from math import floor
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ctxkit.functions.pools._controller import Controller
@@ -116,6 +116,7 @@ def test_limit_for_which_somebody_waits_at_times_never_grows() -> None:
 
 
 @pytest.mark.rule("F-54")
+@settings(max_examples=50, deadline=None, database=None)
 @given(
     sizes=st.lists(st.integers(1, 40), min_size=3, max_size=3).map(sorted),
     seed=st.integers(0, 999),
@@ -171,6 +172,18 @@ def test_probes_that_do_not_pay_become_rarer_until_throughput_changes() -> None:
     fed.stays.clear()
     fed.windows(8)
     assert len(fed.stays) >= 2
+
+
+def test_neighbours_that_noise_hides_are_looked_at_from_further_away() -> None:
+    """Somebody has narrowed the step by luck; so near, one cannot tell what more would bring."""
+    fed = Fed(controller(initial=8))
+    fed.controller._step_by(0.1)
+    chance = Random(1)
+    while fed.now < 1120:
+        pace = chance.uniform(0.6, 1.4)
+        fed.rate = lambda limit, pace=pace: pace * 50.0 * min(limit, 20)
+        fed.windows(1)
+    assert max(limit for limit, _ in fed.stays) >= 16
 
 
 @pytest.mark.rule("F-57")

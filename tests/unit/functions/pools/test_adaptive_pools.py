@@ -130,3 +130,23 @@ def test_limit_stays_within_its_bounds_under_load() -> None:
         asyncio.run(main())
         assert pool.stats()[1:4] == (0, 0, 500)
     assert limits <= {2, 3, 4, 5, 6}
+
+
+def test_limit_of_calls_that_only_wait_grows() -> None:
+    with Pool.adaptive(12, initial=2) as pool:
+        grown, never = threading.Event(), threading.Event()
+
+        def call_again() -> None:
+            while not grown.is_set():
+                with pool.acquire():
+                    never.wait(0.01)
+                if pool.stats().limit >= 6:
+                    grown.set()
+
+        threads = [threading.Thread(target=call_again) for _ in range(16)]
+        for thread in threads:
+            thread.start()
+        assert grown.wait(30)
+        for thread in threads:
+            thread.join()
+        assert pool.stats()[1:3] == (0, 0)
