@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from math import floor
+from math import floor, inf
 from random import Random
 
 import pytest
@@ -93,6 +93,15 @@ def test_limit_that_is_half_used_now_and_then_stays() -> None:
 
 
 @pytest.mark.rule("F-53")
+def test_limit_that_is_hardly_used_but_for_a_rush_in_between_stays() -> None:
+    fed = Fed(controller(initial=10))
+    fed.windows(7, used=0.3, waiting=False)
+    fed.windows(1.2)
+    fed.windows(7, used=0.3, waiting=False)
+    assert 9 not in [limit for limit, _ in fed.stays]
+
+
+@pytest.mark.rule("F-53")
 @pytest.mark.parametrize("used", [0.5, 0.89])
 def test_limit_that_is_well_used_stays(used: float) -> None:
     fed = Fed(controller(initial=10), width=2)
@@ -174,18 +183,6 @@ def test_probes_that_do_not_pay_become_rarer_until_throughput_changes() -> None:
     assert len(fed.stays) >= 2
 
 
-def test_neighbours_that_noise_hides_are_looked_at_from_further_away() -> None:
-    """Somebody has narrowed the step by luck; so near, one cannot tell what more would bring."""
-    fed = Fed(controller(initial=8))
-    fed.controller._step_by(0.1)
-    chance = Random(1)
-    while fed.now < 1120:
-        pace = chance.uniform(0.6, 1.4)
-        fed.rate = lambda limit, pace=pace: pace * 50.0 * min(limit, 20)
-        fed.windows(1)
-    assert max(limit for limit, _ in fed.stays) >= 16
-
-
 @pytest.mark.rule("F-57")
 def test_drop_takes_a_tenth_and_one_of_a_window_counts() -> None:
     fed = Fed(controller(initial=25), width=25)
@@ -210,6 +207,25 @@ def test_drop_while_more_is_tried_ends_that_too() -> None:
     assert fed.call(dropped=True) == 8
     fed.windows(1)
     assert fed.controller.limit == 8
+
+
+@pytest.mark.rule("F-57")
+def test_drop_has_what_was_known_of_higher_limits_forgotten() -> None:
+    fed = Fed(controller(initial=8))
+    fed.windows(30)
+    assert fed.controller._evidence.gain(8, 16)[1] < inf
+    while fed.controller.limit != 8:
+        fed.call()
+    fed.call(dropped=True)
+    assert fed.controller._evidence.gain(8, 16)[1] == inf
+
+
+def test_calls_that_were_dropped_are_not_counted_as_done() -> None:
+    fed = Fed(controller(max_size=8, min_size=8, initial=8))
+    for number in range(1000):
+        fed.call(dropped=bool(number % 2))
+    seen = fed.controller._evidence._seen[8]
+    assert seen.good == pytest.approx(seen.calls / 2, rel=0.05)
 
 
 def test_drop_at_the_lowest_limit_leaves_it() -> None:

@@ -61,3 +61,12 @@ def test_limit_meets_the_width_of_a_world_that_refuses_more() -> None:
     course, refused = refusing(8, controller, times(1.0, Random(2)), end=20)
     assert 7 <= course.at(20) <= 9
     assert refused < 0.02
+
+
+def test_limit_whose_neighbours_noise_hides_is_compared_with_limits_further_away() -> None:
+    """So near, nobody could tell what one more or less brings: luck alone has led there."""
+    controller = Controller(MOST, initial=8, random=Random(4))
+    controller._step_by(0.1)
+    world = World("GIL-like", scalable(1, 0.02))
+    course = closed(world, controller, times(1.0, Random(5)), end=200, counts_from=150)
+    assert course.mean <= 4
