@@ -52,7 +52,6 @@ KINDS_OF_WORK = (
     "Work that holds the GIL",
     "Work that waits",
     "Work behind a bottleneck of 4",
-    "Work that computes and waits",
 )
 # (table, subject, the most that is promised of `field`)
 PROMISES = (
