@@ -151,7 +151,8 @@ def worlds_plot() -> str:
 
 
 def bars_panel(box: Box, rows: list[dict[str, Any]], *, first: bool) -> Iterator[str]:
-    yield text(box.left, box.top - 14, rows[0]["table"].removeprefix("Work "), font_weight="600")
+    name = rows[0]["table"].removeprefix("Work ").removeprefix("that ")
+    yield text(box.left, box.top - 14, name, font_weight="600")
     yield from scale(box, ("0 %", "50 %", "100 %") if first else None)
     step = box.width / len(rows)
     for place, row in enumerate(rows):
