@@ -28,7 +28,7 @@ from ctxkit.functions.pools._controller import Controller
 if "CTXKIT_PROPERTY_EXAMPLES" not in os.environ:
     pytest.skip("takes half a minute of computing", allow_module_level=True)
 
-SEEDS = range(7000, 7003)
+SEEDS = range(6000, 6003)
 BY_NAME = {world.name: world for world in WORLDS}
 #: Worlds that the numbers were not chosen for, though one that collapses has shown what a step
 #: has to be able to be.
@@ -67,9 +67,7 @@ def test_limit_gets_most_of_a_world_that_is_noisy(name: str) -> None:
 
 @pytest.mark.parametrize(("cv", "share"), [(0.2, 0.95), (1.0, 0.9)])
 @pytest.mark.parametrize("world", OTHERS, ids=lambda world: world.name)
-def test_limit_gets_most_of_other_worlds(
-    world: World, cv: float, share: float
-) -> None:
+def test_limit_gets_most_of_other_worlds(world: World, cv: float, share: float) -> None:
     assert min(course.share for course in courses(world, cv)) >= share
 
 

@@ -6,7 +6,7 @@ from math import inf, log, sqrt
 from typing import Final, NamedTuple, final
 
 #: What a window leaves of what was known before it.
-KEPT: Final = 0.97
+KEPT: Final = 0.95
 #: A window surprises if its throughput is off by more than this share, and so many deviations.
 SURPRISE: Final = 0.15
 DEVIATIONS: Final = 4.0
