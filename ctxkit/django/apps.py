@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class CtxkitConfig(AppConfig):
-    """Register the checks, and adopt what ``CTXKIT["ADOPT"]`` names before models load."""
+    """Register the checks, and do what ``CTXKIT`` says has to be done before models load."""
 
     name: str = "ctxkit.django"
     label: str = "ctxkit"
@@ -27,6 +27,8 @@ class CtxkitConfig(AppConfig):
         # Errors are told by the checks, and raised when the server starts.
         with suppress(AdoptionError, ConfigurationError, ImportError):
             conf.adopt_declared()
+        with suppress(ConfigurationError):
+            conf.tasks_declared()
 
     def ready(self) -> None:
         """Register the checks, look after connections, and have functions be what settings say."""

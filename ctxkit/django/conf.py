@@ -147,6 +147,14 @@ SETTINGS = (
         "Whether to call {func}`ctxkit.install`, so that the standard library's own threads "
         "and pools carry the context.",
     ),
+    Setting(
+        "TASKS",
+        None,
+        "False",
+        "Whether tasks of Django's framework, and of `django-tasks`, take the context along, and "
+        'each is a crossing where it runs. Needs `"ctxkit.django"` in `INSTALLED_APPS`. '
+        "`FLUSH_MODE`, `FLUSH_TIMEOUT` and `LEFTOVERS` hold for tasks too.",
+    ),
 )
 
 _ADOPT_FIX = 'Write it like ["package.module.name"].'
@@ -156,9 +164,10 @@ _SPOOL = {"SPOOL": "spool", "SPOOL_MAX_BYTES": "max_bytes", "SPOOL_MAX_AGE": "ma
 _TABLES = ("POOLS", "FUNCTIONS")
 _KEYS = {setting.key: setting for setting in SETTINGS}
 _SWITCHES = frozenset(
-    ("INSTALL", "TRUST_REQUEST_ID", "TRUST_CONTEXT", "REPORT_LEAKS", "SERVER_TIMING")
+    ("INSTALL", "TASKS", "TRUST_REQUEST_ID", "TRUST_CONTEXT", "REPORT_LEAKS", "SERVER_TIMING")
 )
 _options: BoundaryOptions | None = None
+_task_options: BoundaryOptions | None = None
 # Whether what holds for functions is what CTXKIT says.
 _followed = False
 
@@ -176,6 +185,22 @@ def options() -> BoundaryOptions:
             raise found[0]
         _options = BoundaryOptions.resolve(**_arguments(_declared()))
     return _options
+
+
+def task_options() -> BoundaryOptions:
+    """Return the options of the boundary of tasks: those of requests, but that it trusts.
+
+    Whoever can write to the queue can have any task run.
+
+    Raises:
+        ConfigurationError: The first of :func:`problems`.
+    """
+    global _task_options  # noqa: PLW0603 - as above
+    if _task_options is None:
+        options()  # checks them
+        arguments = _arguments(_declared()) | {"trust_context": True}
+        _task_options = BoundaryOptions.resolve(**arguments)
+    return _task_options
 
 
 def adoptions() -> list[tuple[str, str]]:
@@ -209,6 +234,14 @@ def install_declared() -> None:
 
         if not is_installed():  # whoever called it, maybe with arguments, goes before
             install()
+
+
+def tasks_declared() -> None:
+    """Have tasks take the context along if ``CTXKIT["TASKS"]`` says so."""
+    if _declared().get("TASKS"):
+        from ctxkit.django.tasks import install  # noqa: PLC0415 - as above
+
+        install()
 
 
 def spool_declared() -> None:
@@ -366,9 +399,9 @@ def _not_a_path(value: object) -> ConfigurationError:
 
 
 def _forget(*, setting: str, **_: object) -> None:
-    global _options  # noqa: PLW0603 - as above
+    global _options, _task_options  # noqa: PLW0603 - as above
     if setting == "CTXKIT":
-        _options = None
+        _options = _task_options = None
         if _followed:
             _follow()
         else:
