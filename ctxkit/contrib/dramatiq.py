@@ -104,7 +104,8 @@ class ContextMiddleware(Middleware):
         Not in the hooks of a middleware: they can set and reset a value, but they cannot run
         the actor and all other hooks in a context of its own.
         """
-        thread.process_message = detached(self._crossing(thread.process_message))
+        process = thread.process_message
+        thread.process_message = lambda message: detached(self._cross)(process, message)
 
     def after_process_message(
         self,
@@ -127,18 +128,15 @@ class ContextMiddleware(Middleware):
 
     before_nack = before_ack
 
-    def _crossing(self, process: Callable[[MessageProxy], None]) -> Callable[[MessageProxy], None]:
-        def cross(message: MessageProxy) -> None:
-            entry = received(message.actor_name, message.options.get(OPTION), self._options)
-            processed = _Processed(message.message_id, entry)
-            _PROCESSED.set(processed)
-            entry.__enter__()
-            try:
-                process(message)
-            finally:
-                processed.finish()
-
-        return cross
+    def _cross(self, process: Callable[[MessageProxy], None], message: MessageProxy) -> None:
+        entry = received(message.actor_name, message.options.get(OPTION), self._options)
+        processed = _Processed(message.message_id, entry)
+        _PROCESSED.set(processed)
+        entry.__enter__()
+        try:
+            process(message)
+        finally:
+            processed.finish()
 
 
 @final

@@ -8,6 +8,7 @@ from contextlib import suppress
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from django.apps import apps
 from django.conf import settings
 from django.core.signals import setting_changed
 
@@ -242,6 +243,20 @@ def tasks_declared() -> None:
         from ctxkit.django.tasks import install  # noqa: PLC0415 - as above
 
         install()
+
+
+def require_app() -> None:
+    """Check that what ``CTXKIT`` has done before models load was done.
+
+    Raises:
+        ConfigurationError: ``CTXKIT["TASKS"]`` is on, and there is no app to see to it.
+    """
+    if _declared().get("TASKS") and not apps.is_installed("ctxkit.django"):
+        raise ConfigurationError(
+            'CTXKIT["TASKS"]',
+            "does nothing without the app",
+            'Put "ctxkit.django" into INSTALLED_APPS, before the apps that have tasks.',
+        )
 
 
 def spool_declared() -> None:

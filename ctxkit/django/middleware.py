@@ -65,6 +65,7 @@ class ContextMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         conf.options()
+        conf.require_app()
         meet_host()
         conf.adopt_declared()
         conf.install_declared()

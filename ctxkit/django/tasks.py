@@ -8,8 +8,10 @@ Nothing here imports Django's framework, which is there since 6.0, nor the packa
 from __future__ import annotations
 
 import sys
-from functools import lru_cache, update_wrapper
-from typing import TYPE_CHECKING, Any, Final
+from functools import lru_cache, partial, update_wrapper
+from typing import TYPE_CHECKING, Any, Final, final
+
+from asgiref.sync import AsyncToSync, SyncToAsync
 
 from ctxkit.boundary._callables import is_coroutine_function
 from ctxkit.boundary.receiving import received
@@ -26,6 +28,11 @@ if TYPE_CHECKING:
 KEYWORD: Final = "__ctxkit__"
 
 _FRAMEWORKS: Final = ("django.tasks", "django_tasks")
+_VARIABLES: Final = (
+    (SyncToAsync, "thread_sensitive_context"),
+    (SyncToAsync, "deadlock_context"),
+    (AsyncToSync, "async_single_thread_context"),
+)
 
 
 def install() -> None:
@@ -127,26 +134,65 @@ def _crossing(function: Callable[..., Any]) -> Callable[..., Any]:
         return function
     name = f"{function.__module__}.{function.__qualname__}"
 
-    async def across(entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        async with entry:
-            return await function(*args, **kwargs)
+    async def arun(*args: Any, **kwargs: Any) -> Any:
+        return await detached(_across)(_Run(name, function, args, kwargs))
 
-    def cross(entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        with entry:
-            return function(*args, **kwargs)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return detached(_cross)(_Run(name, function, args, kwargs))
 
-    def entry(kwargs: dict[str, Any]) -> Entry:
+    crossing = arun if is_coroutine_function('CTXKIT["TASKS"]', function) else run
+    setattr(crossing, KEYWORD, True)
+    return update_wrapper(crossing, function)
+
+
+@final
+class _Run:
+    """Stand for one call of a task's function, before its context is left behind."""
+
+    __slots__ = ("_bridges", "_call", "_entry")
+
+    def __init__(
+        self, name: str, function: Callable[..., Any], args: Any, kwargs: dict[str, Any]
+    ) -> None:
         carrier = kwargs.pop(KEYWORD, None)
         if carrier is None:  # nobody has sent it, or there was nothing to send
             carrier = inject({})
-        return received(name, carrier, conf.task_options())
+        self._entry = received(name, carrier, conf.task_options())
+        self._call = partial(function, *args, **kwargs)
+        self._bridges = _bridges()
 
-    async def arun(*args: Any, **kwargs: Any) -> Any:
-        return await detached(across)(entry(kwargs), args, kwargs)
+    def begin(self) -> tuple[Entry, Callable[[], Any]]:
+        for put_in_place in self._bridges:
+            put_in_place()
+        return self._entry, self._call
 
-    def run(*args: Any, **kwargs: Any) -> Any:
-        return detached(cross)(entry(kwargs), args, kwargs)
 
-    crossing = arun if is_coroutine_function("CTXKIT[TASKS]", function) else run
-    setattr(crossing, KEYWORD, True)
-    return update_wrapper(crossing, function)
+def _cross(run: _Run) -> Any:
+    entry, call = run.begin()
+    with entry:
+        return call()
+
+
+async def _across(run: _Run) -> Any:
+    entry, call = run.begin()
+    async with entry:
+        return await call()
+
+
+def _bridges() -> list[Callable[[], object]]:
+    """Return what puts in place again what asgiref knows about the threads that wait for us.
+
+    It knows so by the context. Without it synchronous code that an asynchronous task calls
+    would be sent to a thread that waits for the task, or not to the one that has the
+    database's connections.
+    """
+    found: list[Callable[[], object]] = []
+    for owner, name in _VARIABLES:
+        variable = getattr(owner, name, None)
+        value = variable and variable.get(None)
+        if value is not None:
+            found.append(partial(variable.set, value))
+    executor = getattr(AsyncToSync.executors, "current", None)
+    if executor is not None:
+        found.append(partial(setattr, AsyncToSync.executors, "current", executor))
+    return found
