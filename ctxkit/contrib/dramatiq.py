@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, final
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any, Final, cast, final
 
-from dramatiq import Middleware
+import dramatiq
 
 from ctxkit.boundary import BoundaryOptions
+from ctxkit.boundary.intercepting import CHAIN, Call, run
 from ctxkit.boundary.receiving import received
-from ctxkit.propagation import detached, inject
+from ctxkit.context import bind, current
+from ctxkit.exceptions import ConfigurationError, ContractViolation, PermissionDenied
+from ctxkit.functions import call
+from ctxkit.propagation import detached, extract, inject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dramatiq import Broker, Message
+    from dramatiq import Actor, Broker, Message
     from dramatiq.broker import MessageProxy
 
     from ctxkit.boundary import Entry
+    from ctxkit.functions import Work
 
 #: The option of a message that holds the carrier.
 OPTION: Final = "ctxkit"
+#: The actor that runs what was spawned.
+SPAWNED: Final = "ctxkit.spawned"
 
 #: Set in the threads that take messages from the broker: what they send was sent before.
 _HANDS_ON: ContextVar[bool] = ContextVar("ctxkit.dramatiq.hands_on", default=False)
@@ -28,7 +36,7 @@ _HANDS_ON: ContextVar[bool] = ContextVar("ctxkit.dramatiq.hands_on", default=Fal
 _PROCESSED: ContextVar[_Processed | None] = ContextVar("ctxkit.dramatiq.processed", default=None)
 
 
-class ContextMiddleware(Middleware):
+class ContextMiddleware(dramatiq.Middleware):
     """Send the context along with each message, and give each message its frame.
 
     ::
@@ -53,8 +61,8 @@ class ContextMiddleware(Middleware):
             and that are alive at its end: ``"warn"``, ``"await"``, ``"cancel"`` or
             ``"ignore"``; None reads ``CTXKIT_LEFTOVERS``, else warns where the mode is not
             ``never``.
-        trust_context: Whether the context that a message brings is taken in. Only where
-            nobody but your own services can write to the broker.
+        trust: Whether workers take in what messages bring. Switch it off where others than
+            your own services can write to the broker.
 
     Raises:
         ConfigurationError: A value cannot be used.
@@ -63,7 +71,7 @@ class ContextMiddleware(Middleware):
         A worker processes each message, with every hook of every middleware, in a context of
         its own. It holds the frame and nothing else; what an actor sets there is gone with
         the message, ``ContextVar`` objects of other packages included. When the message is
-        acknowledged the frame is closed.
+        acknowledged the frame is closed. Interceptors at ``"task"`` are put around the actor.
 
     Safety:
         One middleware serves all threads of a worker. The end of a message may block its
@@ -76,10 +84,14 @@ class ContextMiddleware(Middleware):
         mode: str | None = None,
         timeout: float | None = None,
         leftovers: str | None = None,
-        trust_context: bool = True,
+        trust: bool = True,
     ) -> None:
+        if not isinstance(cast("object", trust), bool):
+            raise ConfigurationError(
+                "trust", f"must be a bool, not {trust!r}", "Write True or False."
+            )
         self._options = BoundaryOptions.resolve(
-            mode, timeout, leftovers=leftovers, trust_context=trust_context
+            mode, timeout, leftovers=leftovers, trust_context=trust
         )
 
     def before_enqueue(self, broker: Broker, message: Message[Any], delay: int) -> None:
@@ -93,6 +105,10 @@ class ContextMiddleware(Middleware):
             message.options[OPTION] = carrier
         else:  # a message may be sent twice
             message.options.pop(OPTION, None)
+
+    def after_declare_actor(self, broker: Broker, actor: Actor[..., Any]) -> None:
+        """Put interceptors around what the actor does with a message."""
+        actor.fn = _intercepted(actor)
 
     def after_consumer_thread_boot(self, broker: Broker, thread: Any) -> None:
         """Have a consumer hand on messages as they are: it sends those that were delayed."""
@@ -129,7 +145,9 @@ class ContextMiddleware(Middleware):
     before_nack = before_ack
 
     def _cross(self, process: Callable[[MessageProxy], None], message: MessageProxy) -> None:
-        entry = received(message.actor_name, message.options.get(OPTION), self._options)
+        spawned = message.actor_name == SPAWNED and len(message.args) > 0
+        name = str(message.args[0]) if spawned else message.actor_name
+        entry = received(name, message.options.get(OPTION), self._options)
         processed = _Processed(message.message_id, entry)
         _PROCESSED.set(processed)
         entry.__enter__()
@@ -143,10 +161,11 @@ class ContextMiddleware(Middleware):
 class _Processed:
     """Stand for a message between its arrival and its acknowledgement."""
 
-    __slots__ = ("_entry", "error", "message_id")
+    __slots__ = ("_entry", "begun", "error", "message_id")
 
     def __init__(self, message_id: str, entry: Entry) -> None:
         self._entry: Entry | None = entry
+        self.begun: bool = False
         self.error: BaseException | None = None
         self.message_id: str = message_id
 
@@ -156,3 +175,81 @@ class _Processed:
         if entry is not None:
             error, self.error = self.error, None
             entry.__exit__(type(error) if error is not None else None, error, None)
+
+
+def _intercepted(actor: Actor[..., Any]) -> Callable[..., Any]:
+    """Return the function of an actor, with the interceptors of tasks where a message calls it."""
+    function = actor.fn
+
+    def intercepted(*args: Any, **kwargs: Any) -> Any:
+        processed = _PROCESSED.get()
+        # Actors that this one calls as functions are its own affair.
+        if not CHAIN.all or processed is None or processed.begun:
+            return function(*args, **kwargs)
+        processed.begun = True
+        frame = current()
+        call = Call(actor.actor_name, "task", args, kwargs, frame=frame, deadline=frame.deadline)
+        return run(CHAIN.of("task"), call, lambda call: function(*call.args, **call.kwargs))
+
+    return update_wrapper(intercepted, function)
+
+
+@final
+class DramatiqEngine:
+    """Run what is spawned in dramatiq's workers.
+
+    ::
+
+        ctxkit.set_engine(DramatiqEngine(broker))
+
+    In the processes that spawn and in the workers, where the broker is made.
+
+    Args:
+        broker: The broker, with a :class:`ContextMiddleware`; None for dramatiq's own.
+        queue_name: The queue to send to.
+        options: Those of the actor that runs what is spawned, such as ``max_retries`` and
+            ``time_limit``. By default what was refused is not tried again.
+
+    Raises:
+        ConfigurationError: The broker has no :class:`ContextMiddleware`.
+
+    Context:
+        What is spawned is one message, with the carrier of the call. Its result is kept if
+        ``store_results`` is among the options.
+    """
+
+    name: Final = "dramatiq"
+
+    def __init__(
+        self, broker: Broker | None = None, *, queue_name: str = "default", **options: Any
+    ) -> None:
+        broker = broker if broker is not None else dramatiq.get_broker()
+        if not any(isinstance(each, ContextMiddleware) for each in broker.middleware):
+            raise ConfigurationError(
+                "DramatiqEngine()",
+                "got a broker that sends no context along",
+                "Call broker.add_middleware(ContextMiddleware()) before.",
+            )
+        stored = bool(options.get("store_results"))
+
+        def spawned(name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
+            result = call(name, *args, **kwargs)
+            return result if stored else None  # dramatiq warns of one that nobody keeps
+
+        options.setdefault("throws", (ContractViolation, PermissionDenied))
+        declare = dramatiq.actor(
+            actor_name=SPAWNED, queue_name=queue_name, broker=broker, **options
+        )
+        self._actor: Any = declare(spawned)
+
+    def send(self, work: Work) -> Message[Any]:
+        """Send the work as a message; its arguments have to be what the encoder knows."""
+        with bind(extract(work.carrier, trusted=True)):
+            message: Message[Any] = self._actor.send(work.name, [*work.args], work.kwargs)
+        return message
+
+    async def asend(self, work: Work) -> Message[Any]:
+        """Do the same in a thread."""
+        from asyncio import to_thread  # noqa: PLC0415 - few need it
+
+        return await to_thread(self.send, work)

@@ -8,21 +8,26 @@ Nothing here imports Django's framework, which is there since 6.0, nor the packa
 from __future__ import annotations
 
 import sys
-from functools import lru_cache, partial, update_wrapper
+from functools import cache, partial, update_wrapper
 from typing import TYPE_CHECKING, Any, Final, final
 
 from asgiref.sync import AsyncToSync, SyncToAsync
 
 from ctxkit.boundary._callables import is_coroutine_function
+from ctxkit.boundary.intercepting import CHAIN, Call, arun, run
 from ctxkit.boundary.receiving import received
+from ctxkit.context import bind, current
 from ctxkit.django import conf
-from ctxkit.propagation import detached, inject
+from ctxkit.exceptions import ConfigurationError
+from ctxkit.functions.spawning import add_engine
+from ctxkit.propagation import detached, extract, inject
 from ctxkit.propagation._import_hook import after_import, forget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ctxkit.boundary import Entry
+    from ctxkit.functions import Work
 
 #: The keyword argument that holds the carrier, between the sending of a task and its function.
 KEYWORD: Final = "__ctxkit__"
@@ -51,6 +56,7 @@ def install() -> None:
         backend alike. Called directly it gets what it would get in a worker.
     """
     conf.task_options()
+    add_engine(_ENGINE)
     for name in _FRAMEWORKS:
         after_import(name, __name__, _meet)
         if name in sys.modules:
@@ -102,7 +108,7 @@ class _ContextTask:
         return await super().aenqueue(*args, **_with_carrier(kwargs))  # type: ignore[misc] # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _carrying(task_class: type) -> type:
     """Return ``task_class`` with :class:`_ContextTask` laid over it."""
     namespace: dict[str, object] = {"__slots__": (), "__module__": task_class.__module__}
@@ -127,56 +133,92 @@ def _with_carrier(kwargs: dict[str, Any]) -> dict[str, Any]:
     return kwargs | {KEYWORD: carrier} if carrier else kwargs
 
 
-@lru_cache(maxsize=None)
+def crosses(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Say of a function that it crosses the boundary by itself."""
+    setattr(function, KEYWORD, True)
+    return function
+
+
+def cross_spawned(name: str, kwargs: dict[str, Any], function: Callable[..., Any]) -> Any:
+    """Call ``function`` as the task of what was spawned, under its name.
+
+    Args:
+        name: The name of what was spawned.
+        kwargs: What came with the task beside its arguments.
+        function: What to call, without arguments.
+    """
+    return detached(_cross)(_Run(name, function, (), kwargs))
+
+
+@cache
 def _crossing(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return ``function`` so that each call of it is a crossing; the same for the same."""
     if getattr(function, KEYWORD, False):
         return function
     name = f"{function.__module__}.{function.__qualname__}"
 
-    async def arun(*args: Any, **kwargs: Any) -> Any:
+    async def across(*args: Any, **kwargs: Any) -> Any:
         return await detached(_across)(_Run(name, function, args, kwargs))
 
-    def run(*args: Any, **kwargs: Any) -> Any:
+    def cross(*args: Any, **kwargs: Any) -> Any:
         return detached(_cross)(_Run(name, function, args, kwargs))
 
-    crossing = arun if is_coroutine_function('CTXKIT["TASKS"]', function) else run
-    setattr(crossing, KEYWORD, True)
-    return update_wrapper(crossing, function)
+    asynchronous = is_coroutine_function('CTXKIT["TASKS"]', function)
+    return crosses(update_wrapper(across if asynchronous else cross, function))
 
 
 @final
 class _Run:
     """Stand for one call of a task's function, before its context is left behind."""
 
-    __slots__ = ("_bridges", "_call", "_entry")
+    __slots__ = ("_args", "_bridges", "_function", "_kwargs", "_name", "entry")
 
     def __init__(
-        self, name: str, function: Callable[..., Any], args: Any, kwargs: dict[str, Any]
+        self,
+        name: str,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> None:
         carrier = kwargs.pop(KEYWORD, None)
         if carrier is None:  # nobody has sent it, or there was nothing to send
             carrier = inject({})
-        self._entry = received(name, carrier, conf.task_options())
-        self._call = partial(function, *args, **kwargs)
+        self.entry: Entry = received(name, carrier, conf.task_options())
+        self._name, self._function, self._args, self._kwargs = name, function, args, kwargs
         self._bridges = _bridges()
 
-    def begin(self) -> tuple[Entry, Callable[[], Any]]:
+    def begin(self) -> Entry:
         for put_in_place in self._bridges:
             put_in_place()
-        return self._entry, self._call
+        return self.entry
+
+    def call(self, *, asynchronous: bool) -> Call:
+        """Say what is called, in the frame."""
+        return Call(
+            self._name,
+            "task",
+            self._args,
+            self._kwargs,
+            frame=current(),
+            function=self._function,
+            asynchronous=asynchronous,
+        )
 
 
-def _cross(run: _Run) -> Any:
-    entry, call = run.begin()
-    with entry:
-        return call()
+def _cross(task: _Run) -> Any:
+    with task.begin():
+        chain = CHAIN.of("task") if CHAIN.all else ()
+        return run(chain, task.call(asynchronous=False), _body)
 
 
-async def _across(run: _Run) -> Any:
-    entry, call = run.begin()
-    async with entry:
-        return await call()
+async def _across(task: _Run) -> Any:
+    async with task.begin():
+        chain = CHAIN.of("task") if CHAIN.all else ()
+        return await arun(chain, task.call(asynchronous=True), _body)
+
+
+def _body(call: Any) -> Any:
+    return call.function(*call.args, **call.kwargs)
 
 
 def _bridges() -> list[Callable[[], object]]:
@@ -196,3 +238,67 @@ def _bridges() -> list[Callable[[], object]]:
     if executor is not None:
         found.append(partial(setattr, AsyncToSync.executors, "current", executor))
     return found
+
+
+@final
+class TasksEngine:
+    """Run what is spawned as tasks of Django's framework.
+
+    ``ctxkit.set_engine("django")`` chooses one with a task's own defaults; for others::
+
+        ctxkit.set_engine(TasksEngine(queue_name="slow"))
+
+    Args:
+        backend: The backend of the tasks, by its alias in ``TASKS``; None for the default.
+        queue_name: Their queue; None for the default.
+        priority: Their priority; None for the default.
+
+    Context:
+        What is spawned is one task, with the carrier of the call. Its result is that of the
+        task, where JSON knows it.
+
+    Safety:
+        Nothing is imported before something is spawned. As any task it is sent at once: use
+        ``transaction.on_commit`` for what is to wait for the database.
+    """
+
+    name: Final = "django"
+
+    def __init__(
+        self,
+        *,
+        backend: str | None = None,
+        queue_name: str | None = None,
+        priority: int | None = None,
+    ) -> None:
+        self._choice = {"backend": backend, "queue_name": queue_name, "priority": priority}
+
+    def send(self, work: Work) -> Any:
+        """Enqueue the work; its arguments have to be what JSON knows.
+
+        Raises:
+            ConfigurationError: Tasks do not take the context along here.
+        """
+        task = self._task()
+        with bind(extract(work.carrier, trusted=True)):
+            return task.enqueue(work.name, [*work.args], work.kwargs)
+
+    async def asend(self, work: Work) -> Any:
+        """Do the same without blocking the event loop."""
+        task = self._task()
+        with bind(extract(work.carrier, trusted=True)):
+            return await task.aenqueue(work.name, [*work.args], work.kwargs)
+
+    def _task(self) -> Any:
+        from ctxkit.django.spawned import run_spawned  # noqa: PLC0415 - a task is made by settings
+
+        if not isinstance(run_spawned, _ContextTask):
+            raise ConfigurationError(
+                'CTXKIT["TASKS"]',
+                "is not on, so that tasks would run without context",
+                'Write CTXKIT = {"TASKS": True}.',
+            )
+        return run_spawned.using(**self._choice)
+
+
+_ENGINE: Final = TasksEngine()

@@ -14,12 +14,15 @@ import ctxkit
 
 dramatiq = pytest.importorskip("dramatiq")
 
+from dramatiq.brokers.stub import StubBroker  # noqa: E402
 from dramatiq.middleware import SkipMessage  # noqa: E402 - after the question whether it is there
 from helpers.dramatiq_station import FOREIGN, HERE, TENANT, Seen, Station, seen  # noqa: E402
+from helpers.spawnable import SEEN, aconfirm, confirm, refuse  # noqa: E402
+from helpers.spawnable import TENANT as SPAWNED_TENANT  # noqa: E402
 from helpers.timeline import recording_sink  # noqa: E402
 
 from ctxkit.context import NO_FRAME  # noqa: E402
-from ctxkit.contrib.dramatiq import OPTION, ContextMiddleware  # noqa: E402
+from ctxkit.contrib.dramatiq import OPTION, ContextMiddleware, DramatiqEngine  # noqa: E402
 from ctxkit.exceptions import ConfigurationError  # noqa: E402
 
 if TYPE_CHECKING:
@@ -272,7 +275,7 @@ def test_carrier_that_is_malformed_or_too_long_is_ignored(station: Station, carr
 
 def test_carrier_is_not_read_where_it_is_not_trusted(opened: Any) -> None:
     found: list[Seen] = []
-    station = opened(trust_context=False)
+    station = opened(trust=False)
     actor = station.actor(looking(found))
     with ctxkit.bind({TENANT: "acme"}):
         actor.send()
@@ -381,9 +384,72 @@ def test_actor_that_is_called_sees_its_caller(station: Station) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"mode": "sometimes"}, {"timeout": -1}, {"leftovers": "forget"}, {"trust_context": "yes"}],
+    [{"mode": "sometimes"}, {"timeout": -1}, {"leftovers": "forget"}, {"trust": "yes"}],
     ids=str,
 )
 def test_wrong_option_is_refused_at_once(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         ContextMiddleware(**options)
+
+
+NAME = "helpers.spawnable:confirm"
+
+
+def test_spawned_function_runs_as_a_message_of_its_own(opened: Any) -> None:
+    station = opened()
+    engine = DramatiqEngine(station.broker, max_retries=3, min_backoff=1, max_backoff=1)
+    SEEN.clear()
+    with ctxkit.bind({TENANT: "acme", SPAWNED_TENANT: "acme"}):
+        message = confirm.using(engine=engine).spawn(7, colour="green")
+        station.finish()
+        confirm.using({SPAWNED_TENANT: "other"}, engine=engine).spawn(8)
+        station.finish()
+        asyncio.run(aconfirm.using(engine=engine).aspawn(9))
+        station.finish()
+        refuse.using(engine=engine).spawn()
+        station.finish()
+    assert ctxkit.extract(message.options[OPTION], trusted=True) == {
+        "dramatiq_tenant": "acme",
+        "spawned_tenant": "acme",
+    }
+    assert SEEN == [
+        ("acme", NAME, 7, "green"),
+        ("other", NAME, 8, "red"),
+        ("acme", "helpers.spawnable:aconfirm", 9),
+        ("acme", "helpers.spawnable:refuse"),  # and never again
+    ]
+
+
+def test_engine_needs_a_broker_that_sends_context() -> None:
+    with pytest.raises(ConfigurationError, match="ContextMiddleware"):
+        DramatiqEngine(StubBroker())
+
+
+def test_interceptor_at_tasks_is_around_the_actor(station: Station) -> None:
+    calls: list[Any] = []
+
+    @ctxkit.interceptor(at={"task"})
+    def note(call: ctxkit.Call) -> Any:
+        calls.append((call.name, call.kind, call.args, ctxkit.get("invocation")))
+        try:
+            return (yield call.replace(args=(*call.args, "added")))
+        except dramatiq.Retry as error:
+            calls.append(error)
+            raise
+
+    def fail(*args: Any) -> None:
+        calls.append(args)
+        inner(5)  # a call as any other
+        raise dramatiq.Retry("no")
+
+    inner = station.actor(lambda number: calls.append(number))
+    actor = station.actor(fail)
+    ctxkit.add_interceptor(note)
+    try:
+        actor.send(1)
+        station.finish()
+    finally:
+        ctxkit.remove_interceptor(note)
+    name = actor.actor_name
+    assert calls[:3] == [(name, "task", (1,), name), (1, "added"), 5]
+    assert [type(each) for each in calls[3:]] == [dramatiq.Retry]

@@ -16,6 +16,8 @@ import django
 import pytest
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.test import override_settings
+from helpers.spawnable import SEEN, aconfirm, confirm, give_what_json_does_not_know
+from helpers.spawnable import TENANT as SPAWNED_TENANT
 from helpers.timeline import recording_sink
 
 import ctxkit
@@ -267,11 +269,12 @@ def test_installing_twice_is_installing_once(site: Any) -> None:
     assert site.look.enqueue().return_value == [*NOTHING, [], {}]
 
 
-def test_room_of_tasks_is_there_without_the_framework() -> None:
+@pytest.mark.skipif(not WITHOUT, reason="this Django has tasks")
+def test_setting_does_nothing_without_the_framework() -> None:
     with override_settings(CTXKIT={"TASKS": True}):
         conf.tasks_declared()
-        ours.uninstall()
-    assert ("django.tasks" in sys.modules) <= (not WITHOUT)
+    ours.uninstall()
+    assert "django.tasks" not in sys.modules
 
 
 def test_setting_is_refused_where_the_app_is_not_installed() -> None:
@@ -280,3 +283,62 @@ def test_setting_is_refused_where_the_app_is_not_installed() -> None:
         pytest.raises(ConfigurationError, match="INSTALLED_APPS"),
     ):
         ContextMiddleware(lambda _: None)
+
+
+@needs_tasks
+@pytest.mark.parametrize("engine", ["django", ours.TasksEngine(backend="queue")], ids=str)
+def test_spawned_function_runs_as_a_task_of_its_own(site: Any, engine: Any) -> None:
+    from django.tasks import task_backends  # noqa: PLC0415 - since 6.0
+
+    SEEN.clear()
+    with ctxkit.bind({SPAWNED_TENANT: "acme"}):
+        result = confirm.using(engine=engine).spawn(7, colour="green")
+        confirm.using({SPAWNED_TENANT: "other"}, engine=engine).spawn(8)
+        asyncio.run(confirm.using(engine=engine).aspawn(9))
+        nothing = give_what_json_does_not_know.using(engine=engine).spawn()
+        confirm_later = aconfirm.using(engine=engine)
+        confirm_later.spawn(10)
+    if engine == "django":
+        assert result.return_value == "acme (7, 'green')"
+        assert (nothing.errors, nothing.return_value) == ([], None)
+    else:
+        task_backends["queue"].work()
+    name = "helpers.spawnable:confirm"
+    assert [
+        ("acme", name, 7, "green"),
+        ("other", name, 8, "red"),
+        ("acme", name, 9, "red"),
+        ("acme", "helpers.spawnable:aconfirm", 10),
+    ] == SEEN
+
+
+def test_engine_needs_tasks_that_take_the_context_along(site: Any) -> None:
+    from ctxkit.django import spawned  # noqa: PLC0415 - needs Django 6.0
+
+    ours.uninstall()
+    try:
+        importlib.reload(spawned)
+        with pytest.raises(ConfigurationError, match="TASKS"):
+            confirm.using(engine="django").spawn(7)
+    finally:
+        ours.install()
+        importlib.reload(spawned)
+
+
+@TASKS
+def test_interceptor_at_tasks_is_around_the_function(site: Any, name: str) -> None:
+    calls: list[Any] = []
+
+    @ctxkit.interceptor(at={"task"})
+    def note(call: ctxkit.Call) -> Any:
+        calls.append((call.name, call.kind, call.args[-1], ctxkit.get("invocation")))
+        return (yield call.replace(args=(*call.args[:-1], 2)))
+
+    ctxkit.add_interceptor(note)
+    try:
+        found = getattr(site, name).enqueue(1).return_value
+    finally:
+        ctxkit.remove_interceptor(note)
+    full = f"helpers.django_site_tasks.{name}"
+    assert found == [*NOTHING, [2], {}]
+    assert calls == [(full, "task", 1, full)]
