@@ -12,6 +12,7 @@ from ctxkit.boundary import BoundaryOptions
 from ctxkit.boundary.intercepting import CHAIN, Call, run
 from ctxkit.boundary.receiving import received
 from ctxkit.context import bind, current
+from ctxkit.context._current import CURRENT
 from ctxkit.exceptions import ConfigurationError, ContractViolation, PermissionDenied
 from ctxkit.functions import call
 from ctxkit.propagation import detached, extract, inject
@@ -107,7 +108,7 @@ class ContextMiddleware(dramatiq.Middleware):
             message.options.pop(OPTION, None)
 
     def after_declare_actor(self, broker: Broker, actor: Actor[..., Any]) -> None:
-        """Put interceptors around what the actor does with a message."""
+        """Put interceptors around what the actor does with a message, and keep its frame."""
         actor.fn = _intercepted(actor)
 
     def after_consumer_thread_boot(self, broker: Broker, thread: Any) -> None:
@@ -184,12 +185,16 @@ def _intercepted(actor: Actor[..., Any]) -> Callable[..., Any]:
     def intercepted(*args: Any, **kwargs: Any) -> Any:
         processed = _PROCESSED.get()
         # Actors that this one calls as functions are its own affair.
-        if not CHAIN.all or processed is None or processed.begun:
+        if processed is None or processed.begun:
             return function(*args, **kwargs)
         processed.begun = True
         frame = current()
+        chain = CHAIN.of("task") if CHAIN.all else ()
         call = Call(actor.actor_name, "task", args, kwargs, frame=frame, deadline=frame.deadline)
-        return run(CHAIN.of("task"), call, lambda call: function(*call.args, **call.kwargs))
+        try:
+            return run(chain, call, lambda call: function(*call.args, **call.kwargs))
+        finally:
+            CURRENT.set(frame)  # hooks send the next message of a pipeline
 
     return update_wrapper(intercepted, function)
 
@@ -200,7 +205,7 @@ class DramatiqEngine:
 
     ::
 
-        ctxkit.set_engine(DramatiqEngine(broker))
+        ctxkit.functions.set_engine(DramatiqEngine(broker))
 
     In the processes that spawn and in the workers, where the broker is made.
 

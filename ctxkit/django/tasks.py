@@ -244,9 +244,9 @@ def _bridges() -> list[Callable[[], object]]:
 class TasksEngine:
     """Run what is spawned as tasks of Django's framework.
 
-    ``ctxkit.set_engine("django")`` chooses one with a task's own defaults; for others::
+    ``ctxkit.functions.set_engine("django")`` chooses one with a task's own defaults; for others::
 
-        ctxkit.set_engine(TasksEngine(queue_name="slow"))
+        ctxkit.functions.set_engine(TasksEngine(queue_name="slow"))
 
     Args:
         backend: The backend of the tasks, by its alias in ``TASKS``; None for the default.

@@ -154,6 +154,7 @@ def test_next_message_of_a_pipeline_has_the_context_of_the_first(station: Statio
 
     def look(number: int) -> int:
         found.append(seen())
+        ctxkit.bind({TENANT: "left"}).__enter__()
         return number + 1
 
     actor = station.actor(look)
