@@ -1,5 +1,7 @@
 """dramatiq: each message takes the context along, and processing it is a crossing."""
 
+# ruff: noqa: ARG002 - hooks have dramatiq's signatures
+
 from __future__ import annotations
 
 from contextvars import ContextVar
@@ -40,11 +42,8 @@ _PROCESSED: ContextVar[_Processed | None] = ContextVar("ctxkit.dramatiq.processe
 class ContextMiddleware(dramatiq.Middleware):
     """Send the context along with each message, and give each message its frame.
 
-    ::
-
-        broker.add_middleware(ContextMiddleware())
-
-    Wherever ``broker`` is used, in the processes that send and in the workers, before the
+    ``broker.add_middleware(ContextMiddleware())`` is all there is to do, wherever the broker is
+    used: in the processes that send and in the workers, before the
     workers start. Actors stay as they are, sync and async ones.
 
     A message takes along what :func:`ctxkit.inject` writes where it is sent. A retry, and a
@@ -122,7 +121,11 @@ class ContextMiddleware(dramatiq.Middleware):
         the actor and all other hooks in a context of its own.
         """
         process = thread.process_message
-        thread.process_message = lambda message: detached(self._cross)(process, message)
+
+        def process_message(message: MessageProxy) -> None:
+            detached(self._cross)(process, message)
+
+        thread.process_message = process_message
 
     def after_process_message(
         self,
@@ -146,8 +149,9 @@ class ContextMiddleware(dramatiq.Middleware):
     before_nack = before_ack
 
     def _cross(self, process: Callable[[MessageProxy], None], message: MessageProxy) -> None:
-        spawned = message.actor_name == SPAWNED and len(message.args) > 0
-        name = str(message.args[0]) if spawned else message.actor_name
+        name = message.actor_name
+        if name == SPAWNED:
+            name = str(next(iter(message.args), name))
         entry = received(name, message.options.get(OPTION), self._options)
         processed = _Processed(message.message_id, entry)
         _PROCESSED.set(processed)
@@ -203,11 +207,8 @@ def _intercepted(actor: Actor[..., Any]) -> Callable[..., Any]:
 class DramatiqEngine:
     """Run what is spawned in dramatiq's workers.
 
-    ::
-
-        ctxkit.functions.set_engine(DramatiqEngine(broker))
-
-    In the processes that spawn and in the workers, where the broker is made.
+    ``set_engine(DramatiqEngine(broker))`` chooses it, where the broker is made: in the processes
+    that spawn and in the workers.
 
     Args:
         broker: The broker, with a :class:`ContextMiddleware`; None for dramatiq's own.
@@ -223,7 +224,7 @@ class DramatiqEngine:
         ``store_results`` is among the options.
     """
 
-    name: Final = "dramatiq"
+    name: str = "dramatiq"
 
     def __init__(
         self, broker: Broker | None = None, *, queue_name: str = "default", **options: Any

@@ -199,7 +199,8 @@ def task_options() -> BoundaryOptions:
     global _task_options  # noqa: PLW0603 - as above
     if _task_options is None:
         options()  # checks them
-        arguments = _arguments(_declared()) | {"trust_context": True}
+        arguments = _arguments(_declared())
+        arguments["trust_context"] = True
         _task_options = BoundaryOptions.resolve(**arguments)
     return _task_options
 

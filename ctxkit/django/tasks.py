@@ -69,9 +69,9 @@ def uninstall() -> None:
         forget(name, __name__)
         if name in sys.modules:
             handler: Any = sys.modules[name].task_backends
-            vars(handler).pop("create_connection", None)
+            handler.__dict__.pop("create_connection", None)
             for backend in handler.all(initialized_only=True):
-                vars(backend).pop("task_class", None)
+                backend.__dict__.pop("task_class", None)
 
 
 def _meet(framework: Any) -> None:
@@ -79,13 +79,17 @@ def _meet(framework: Any) -> None:
     handler = framework.task_backends
     if "create_connection" not in vars(handler):
         create = handler.create_connection
-        handler.create_connection = lambda alias: _prepared(create(alias))
+
+        def create_connection(alias: str) -> Any:
+            return _prepared(create(alias))
+
+        handler.create_connection = create_connection
         for backend in handler.all(initialized_only=True):
             _prepared(backend)
 
 
 def _prepared(backend: Any) -> Any:
-    backend.task_class = _carrying(type(backend).task_class)
+    backend.task_class = _carrying(backend.__class__.task_class)
     return backend
 
 
@@ -109,20 +113,20 @@ class _ContextTask:
 
 
 @cache
-def _carrying(task_class: type) -> type:
+def _carrying(task_class: Any) -> Any:
     """Return ``task_class`` with :class:`_ContextTask` laid over it."""
     namespace: dict[str, object] = {"__slots__": (), "__module__": task_class.__module__}
     if task_class.__reduce__ is not object.__reduce__:  # since Django 6.1
 
         def reduce(task: Any) -> tuple[Any, ...]:
             rebuild, arguments = task_class.__reduce__(task)
-            return _rebuilt, (task_class, rebuild.__name__, arguments)  # type: ignore[union-attr]
+            return _rebuilt, (task_class, rebuild.__name__, arguments)
 
         namespace["__reduce__"] = reduce
     return type(task_class.__name__, (_ContextTask, task_class), namespace)
 
 
-def _rebuilt(task_class: type, rebuild: str, arguments: tuple[Any, ...]) -> Any:
+def _rebuilt(task_class: Any, rebuild: str, arguments: tuple[Any, ...]) -> Any:
     return getattr(_carrying(task_class), rebuild)(*arguments)
 
 
@@ -180,9 +184,10 @@ class _Run:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> None:
-        carrier = kwargs.pop(KEYWORD, None)
+        direct: dict[str, str] = {}
+        carrier: object = kwargs.pop(KEYWORD, None)
         if carrier is None:  # nobody has sent it, or there was nothing to send
-            carrier = inject({})
+            carrier = inject(direct)
         self.entry: Entry = received(name, carrier, conf.task_options())
         self._name, self._function, self._args, self._kwargs = name, function, args, kwargs
         self._bridges = _bridges()
@@ -230,8 +235,10 @@ def _bridges() -> list[Callable[[], object]]:
     """
     found: list[Callable[[], object]] = []
     for owner, name in _VARIABLES:
-        variable = getattr(owner, name, None)
-        value = variable and variable.get(None)
+        if not hasattr(owner, name):  # asgiref of then has none
+            continue
+        variable: Any = getattr(owner, name)
+        value: object = variable.get(None)
         if value is not None:
             found.append(partial(variable.set, value))
     executor = getattr(AsyncToSync.executors, "current", None)
@@ -244,9 +251,8 @@ def _bridges() -> list[Callable[[], object]]:
 class TasksEngine:
     """Run what is spawned as tasks of Django's framework.
 
-    ``ctxkit.functions.set_engine("django")`` chooses one with a task's own defaults; for others::
-
-        ctxkit.functions.set_engine(TasksEngine(queue_name="slow"))
+    ``set_engine("django")`` chooses one with the defaults of tasks; for others there is
+    ``set_engine(TasksEngine(queue_name="slow"))``.
 
     Args:
         backend: The backend of the tasks, by its alias in ``TASKS``; None for the default.
@@ -262,7 +268,7 @@ class TasksEngine:
         ``transaction.on_commit`` for what is to wait for the database.
     """
 
-    name: Final = "django"
+    name: str = "django"
 
     def __init__(
         self,
@@ -271,7 +277,11 @@ class TasksEngine:
         queue_name: str | None = None,
         priority: int | None = None,
     ) -> None:
-        self._choice = {"backend": backend, "queue_name": queue_name, "priority": priority}
+        self._choice: dict[str, Any] = {
+            "backend": backend,
+            "queue_name": queue_name,
+            "priority": priority,
+        }
 
     def send(self, work: Work) -> Any:
         """Enqueue the work; its arguments have to be what JSON knows.

@@ -54,7 +54,7 @@ def app(redis_url: str) -> Iterator[Any]:
         said, _ = worker.communicate(timeout=20)
     finally:
         worker.kill()
-    print(said.decode())
+    sys.stdout.write(said.decode())  # shown where a test has failed
     for key in module.client.scan_iter(f"{settings['CTXKIT_TEST_NAMESPACE']}*"):
         module.client.delete(key)
     module.broker.close()

@@ -22,7 +22,7 @@ BACKENDS = {"db": "django_tasks_db.DatabaseBackend", "rq": "django_tasks_rq.RQBa
 
 if __name__ == "__main__":  # under the name that workers look tasks up by
     sys.modules[NAME] = sys.modules[__name__]
-    __name__ = NAME  # noqa: A001 - of the functions below, too
+    __name__ = NAME  # of the functions below, too
 
     import django
     from django.conf import settings
@@ -128,7 +128,7 @@ def send() -> None:
         charge.spawn("spawned")
     last = step.enqueue("alone")
     (FOLDER / "ids").write_text(json.dumps([first.id, last.id]))
-    print(json.dumps([first.kwargs, last.kwargs]))
+    sys.stdout.write(json.dumps([first.kwargs, last.kwargs]))
 
 
 def work() -> None:
@@ -143,7 +143,7 @@ def work() -> None:
         job = {"job_class": "django_tasks_rq.Job", "burst": True}
         call_command("rqworker", "default", verbosity=0, **job)
     ids = json.loads((FOLDER / "ids").read_text())
-    print(json.dumps([step.get_result(each).return_value for each in ids]))
+    sys.stdout.write(json.dumps([step.get_result(each).return_value for each in ids]))
 
 
 if __name__ == NAME and sys.argv[1:] in (["send"], ["work"]):

@@ -443,7 +443,7 @@ def test_interceptor_at_tasks_is_around_the_actor(station: Station) -> None:
         inner(5)  # a call as any other
         raise dramatiq.Retry("no")
 
-    inner = station.actor(lambda number: calls.append(number))
+    inner = station.actor(lambda number: calls.extend([number]))
     actor = station.actor(fail)
     ctxkit.add_interceptor(note)
     try:
