@@ -58,14 +58,20 @@ class Noting(dramatiq.Middleware):
 
 
 class Station:
-    """A broker and its worker."""
+    """A broker and its worker.
 
-    def __init__(self, **options: Any) -> None:
+    Args:
+        loop: Whether it brings the event loop; dramatiq has one for all workers of a process.
+        options: Those of the middleware.
+    """
+
+    def __init__(self, *, loop: bool = False, **options: Any) -> None:
         self.log: list[Any] = []
         self.noting = Noting(self.log)
         self.broker = StubBroker()
         self.broker.add_middleware(GroupCallbacks(StubBackend()))
-        self.broker.add_middleware(AsyncIO())
+        if loop:
+            self.broker.add_middleware(AsyncIO())
         self.broker.add_middleware(ContextMiddleware(**options))
         self.broker.add_middleware(self.noting)  # whoever comes last acts first at the end
         self.broker.emit_after("process_boot")

@@ -34,7 +34,7 @@ ACME: Seen = ("acme", None, None)
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Station]:
-    station = Station()
+    station = Station(loop=True)
     yield station
     station.close()
 
@@ -46,7 +46,7 @@ def station(shared: Station) -> Station:
 
 
 @pytest.fixture
-def opened() -> Iterator[Callable[..., Station]]:
+def opened(shared: Station) -> Iterator[Callable[..., Station]]:
     """Open a station with options of its own."""
     stations: list[Station] = []
 
