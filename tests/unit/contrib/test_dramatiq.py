@@ -24,6 +24,7 @@ from helpers.timeline import recording_sink  # noqa: E402
 from ctxkit.context import NO_FRAME  # noqa: E402
 from ctxkit.contrib.dramatiq import OPTION, ContextMiddleware, DramatiqEngine  # noqa: E402
 from ctxkit.exceptions import ConfigurationError  # noqa: E402
+from ctxkit.flushing import on_report  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -135,9 +136,11 @@ def test_frame_is_that_of_a_task_under_the_id_of_its_sender(station: Station) ->
 
 def test_retry_has_the_context_of_the_original(station: Station) -> None:
     found: list[Seen] = []
+    ids: list[str | None] = []
     look = looking(found)
 
     def fail() -> None:
+        ids.append(ctxkit.get("request_id"))
         look()
         raise dramatiq.Retry("once more", delay=1)
 
@@ -147,6 +150,7 @@ def test_retry_has_the_context_of_the_original(station: Station) -> None:
     actor.send()
     station.finish()
     assert sorted(found, key=str) == [ACME] * 3 + [NOTHING] * 3
+    assert len(set(ids)) == 6  # nobody has sent one, so each try has its own
 
 
 def test_next_message_of_a_pipeline_has_the_context_of_the_first(station: Station) -> None:
@@ -293,6 +297,8 @@ def test_telemetry_has_landed_before_a_message_is_settled_where_asked_for(opened
 
     fine = station.actor(lambda: station.log.append("worked"))
     failing = station.actor(fail)
+    reports: list[ctxkit.FlushReport] = []
+    remove = on_report(reports.append)
     with recording_sink(station.log):
         fine.send()
         station.finish()
@@ -302,6 +308,8 @@ def test_telemetry_has_landed_before_a_message_is_settled_where_asked_for(opened
         *("worked", "processed", "flush", "acknowledged"),
         *("failed", "processed", "flush", "rejected"),
     ]
+    remove()
+    assert [report.reason for report in reports] == ["return", "exception"]
 
 
 def test_nothing_is_flushed_where_it_is_not_asked_for(station: Station) -> None:
