@@ -40,8 +40,8 @@ class Configuration:
         pools: Mapping[str, PoolSettings],
         functions: Mapping[str, Mapping[str, object]],
     ) -> None:
-        self.pools = pools
-        self.functions = functions
+        self.pools: Mapping[str, PoolSettings] = pools
+        self.functions: Mapping[str, Mapping[str, object]] = functions
         self._resolved: dict[str, Mapping[str, object]] = {}
 
     def options_of(self, name: str) -> Mapping[str, object]:

@@ -6,7 +6,7 @@ from _thread import allocate_lock
 from functools import update_wrapper
 from itertools import count
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast, final
 
 from ctxkit.context import NO_FRAME, Key
 from ctxkit.context._current import CURRENT
@@ -76,7 +76,7 @@ class Binding:
             return NotImplemented
         return self.implementation is other.implementation and self.options == other.options
 
-    __hash__ = None  # type: ignore[assignment] # pyright: ignore[reportAssignmentType]
+    __hash__: ClassVar[None]  # type: ignore[assignment] # pyright: ignore[reportIncompatibleMethodOverride]
 
 
 @final

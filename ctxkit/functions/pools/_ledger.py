@@ -88,19 +88,21 @@ class Ledger:
     def __init__(
         self, name: str, limit: int, buffer: int | None, controller: Controller | None = None
     ) -> None:
-        self.name = name
-        self.limit = limit
+        self.name: str = name
+        self.limit: int = limit
         self._buffer = buffer
         self._controller = controller
-        self.closed = self.threaded = False
-        self.completed = self.rejected = 0
+        self.closed: bool = False
+        self.threaded: bool = False
+        self.completed: int = 0
+        self.rejected: int = 0
         self.restart()
 
     def restart(self) -> None:
         """Begin with nobody in. In a child, where nobody but the one that forked goes on."""
-        self.lock = threading.RLock()
-        self.term = object()
-        self.busy = 0
+        self.lock: threading.RLock = threading.RLock()
+        self.term: object = object()
+        self.busy: int = 0
         self.waiters: OrderedDict[Waiter, object] = OrderedDict()
 
     def free(self) -> Slot | None:

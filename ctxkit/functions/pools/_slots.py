@@ -44,13 +44,15 @@ class Slot:
 
     def __init__(self, gate: Ledger, term: object, lender: Slot | None = None) -> None:
         # What is not documented is the gate's, and changed within its lock.
-        self.gate = gate
-        self.term = term
-        self.lender = lender
-        self.lent = self.released = False
+        self.gate: Ledger = gate
+        self.term: object = term
+        self.lender: Slot | None = lender
+        self.lent: bool = False
+        self.released: bool = False
         self.borrowers: OrderedDict[Waiter, None] | None = None
         self.outer: Slot | None = None
-        self.begun = self.waited = 0.0
+        self.begun: float = 0.0
+        self.waited: float = 0.0
 
     def release(self, error: BaseException | None = None) -> None:
         """Give the place to whoever waits the longest.
