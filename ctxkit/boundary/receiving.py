@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from ctxkit.boundary.entering import Entry
@@ -10,6 +12,8 @@ from ctxkit.boundary.keys import INVOCATION, PROTOCOL
 from ctxkit.propagation import extract
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ctxkit.boundary.options import BoundaryOptions
 
 #: The protocol of what came out of a queue.
@@ -38,3 +42,32 @@ def received(name: str, carrier: object, options: BoundaryOptions) -> Entry:
         for key, value in extract(mapping, trusted=options.trust_context).items():
             known[str(key)] = value
     return Entry(options, known | {INVOCATION.name: name, PROTOCOL.name: TASK_PROTOCOL})
+
+
+# https://github.com/django/asgiref/blob/main/asgiref/sync.py; older ones have not all of them.
+_BRIDGES: Final = (
+    ("SyncToAsync", "thread_sensitive_context"),
+    ("SyncToAsync", "deadlock_context"),
+    ("AsyncToSync", "async_single_thread_context"),
+)
+
+
+def bridges() -> list[Callable[[], object]]:
+    """Return what puts in place, in an empty context, what asgiref knows about threads.
+
+    It knows by the context which threads wait for this one. Without that, synchronous code that
+    is called in the new context would be sent to a thread that waits for it, or not to the one
+    that has the database's connections.
+    """
+    asgiref: Any = sys.modules.get("asgiref.sync")
+    found: list[Callable[[], object]] = []
+    for owner, name in _BRIDGES:
+        variable: Any = getattr(getattr(asgiref, owner, None), name, None)
+        value: object = variable.get(None) if hasattr(variable, "get") else None
+        if value is not None:
+            found.append(partial(variable.set, value))
+    executors: Any = getattr(getattr(asgiref, "AsyncToSync", None), "executors", None)
+    executor: object = getattr(executors, "current", None)
+    if executor is not None:
+        found.append(partial(setattr, executors, "current", executor))
+    return found

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from ctxkit.boundary.intercepting import CHAIN, Call, run
 from ctxkit.boundary.invocations import CLOSED, Invocation
 from ctxkit.boundary.keys import INVOCATION, PROTOCOL, REQUEST_ID
-from ctxkit.boundary.receiving import TASK_PROTOCOL
+from ctxkit.boundary.receiving import TASK_PROTOCOL, bridges
 from ctxkit.boundary.request_id import chosen_id
 from ctxkit.context import NO_FRAME, Deadline, current
 from ctxkit.context._current import CURRENT
@@ -27,13 +27,6 @@ if TYPE_CHECKING:
 
 #: What is to be put around the body of the task that a context is of, until that begins.
 _due: ContextVar[tuple[Interceptor, ...]] = ContextVar("ctxkit.contrib.due", default=())
-
-# https://github.com/django/asgiref/blob/main/asgiref/sync.py
-_BRIDGES: Final = (
-    ("SyncToAsync", "thread_sensitive_context"),
-    ("SyncToAsync", "deadlock_context"),
-    ("AsyncToSync", "async_single_thread_context"),
-)
 
 _log = logging.getLogger("ctxkit")
 
@@ -157,12 +150,8 @@ def bare_context() -> Context:
     OpenTelemetry, which a message would bring.
     """
     bare = Context()
-    asgiref: Any = sys.modules.get("asgiref.sync")
-    for owner, name in _BRIDGES:
-        variable: Any = getattr(getattr(asgiref, owner, None), name, None)
-        value: Any = variable.get(None) if hasattr(variable, "get") else None
-        if value is not None:
-            bare.run(variable.set, value)
+    for put_in_place in bridges():
+        bare.run(put_in_place)
     telemetry: Any = sys.modules.get("opentelemetry.context")
     if telemetry is not None:
         bare.run(telemetry.attach, telemetry.get_current())

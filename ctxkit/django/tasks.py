@@ -8,14 +8,12 @@ Nothing here imports Django's framework, which is there since 6.0, nor the packa
 from __future__ import annotations
 
 import sys
-from functools import cache, partial, update_wrapper
+from functools import cache, update_wrapper
 from typing import TYPE_CHECKING, Any, Final, final
-
-from asgiref.sync import AsyncToSync, SyncToAsync
 
 from ctxkit.boundary._callables import is_coroutine_function
 from ctxkit.boundary.intercepting import CHAIN, Call, arun, run
-from ctxkit.boundary.receiving import received
+from ctxkit.boundary.receiving import bridges, received
 from ctxkit.context import bind, current
 from ctxkit.django import conf
 from ctxkit.exceptions import ConfigurationError
@@ -33,11 +31,6 @@ if TYPE_CHECKING:
 KEYWORD: Final = "__ctxkit__"
 
 _FRAMEWORKS: Final = ("django.tasks", "django_tasks")
-_VARIABLES: Final = (
-    (SyncToAsync, "thread_sensitive_context"),
-    (SyncToAsync, "deadlock_context"),
-    (AsyncToSync, "async_single_thread_context"),
-)
 
 
 def install() -> None:
@@ -190,7 +183,7 @@ class _Run:
             carrier = inject(direct)
         self.entry: Entry = received(name, carrier, conf.task_options())
         self._name, self._function, self._args, self._kwargs = name, function, args, kwargs
-        self._bridges = _bridges()
+        self._bridges = bridges()
 
     def begin(self) -> Entry:
         for put_in_place in self._bridges:
@@ -224,27 +217,6 @@ async def _across(task: _Run) -> Any:
 
 def _body(call: Any) -> Any:
     return call.function(*call.args, **call.kwargs)
-
-
-def _bridges() -> list[Callable[[], object]]:
-    """Return what puts in place again what asgiref knows about the threads that wait for us.
-
-    It knows so by the context. Without it synchronous code that an asynchronous task calls
-    would be sent to a thread that waits for the task, or not to the one that has the
-    database's connections.
-    """
-    found: list[Callable[[], object]] = []
-    for owner, name in _VARIABLES:
-        if not hasattr(owner, name):  # asgiref of then has none
-            continue
-        variable: Any = getattr(owner, name)
-        value: object = variable.get(None)
-        if value is not None:
-            found.append(partial(variable.set, value))
-    executor = getattr(AsyncToSync.executors, "current", None)
-    if executor is not None:
-        found.append(partial(setattr, AsyncToSync.executors, "current", executor))
-    return found
 
 
 @final
