@@ -27,3 +27,5 @@ sent = []
 body = elsewhere.application(environ, lambda status, headers, exc_info=None: sent.extend(headers))
 assert b"".join(body) == b"hello"
 assert "X-Request-ID" in dict(sent)
+
+assert (price, asked.result(5), work.result(5)) == ("tea for acme", "tea for acme", "tea for None")
