@@ -54,7 +54,7 @@ def sent_to_thread(frame: Frame) -> Frame:
     if not kept.isdisjoint(known(root)):
         values = _without(root, kept)
         if isinstance(root, CallFrame):
-            sifted = CallFrame.over(root.outer, values, root.deadline)
+            sifted = CallFrame.over(sent_to_thread(root.outer), values, root.deadline)
         else:
             sifted = Frame(values, deadline=root.deadline)
             sifted.children = root.children

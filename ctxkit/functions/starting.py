@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 
 from ctxkit.context import NO_FRAME
+from ctxkit.context._children import NOTING, note
 from ctxkit.context._current import CURRENT
 from ctxkit.context._sifting import known
 from ctxkit.context.errand import Errand
@@ -48,6 +49,8 @@ def start(unit: Unit, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
             started = _started(unit, call, args, kwargs)
             # In an empty context: the pool may start a worker, which keeps what it finds.
             Context().run(_executor().submit, started.run)
+            if NOTING.on:
+                note(started)
         elif unit.asynchronous:
             started = create_task(call(*args, **kwargs), name=unit.name)
         else:
@@ -89,7 +92,7 @@ def _started(unit: Unit, call: Callable[..., R], args: Any, kwargs: Any) -> Star
 
 def _in_loop(call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Run a coroutine function in a loop of this thread's own, for as long as it takes."""
-    lifetime: Any = CURRENT.get(NO_FRAME).lifetime
+    lifetime: Any = CURRENT.get(NO_FRAME).root.lifetime
 
     async def main() -> Any:
         task: Any = asyncio.current_task()

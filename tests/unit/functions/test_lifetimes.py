@@ -286,6 +286,20 @@ def test_coroutine_function_started_from_synchronous_code_can_be_cancelled() -> 
     assert ended.is_set()
 
 
+@pytest.mark.rule("F-11")
+@pytest.mark.rule("F-25")
+def test_coroutine_function_started_from_a_request_leaves_behind_what_stays() -> None:
+    request = ctxkit.Key[object]("started_from", hops=())
+    cart = ctxkit.Key[list[int]]("started_with", copy=list)
+
+    @ctxkit.function
+    async def seen() -> Any:
+        return ctxkit.get(request), ctxkit.get(cart)
+
+    with ctxkit.bind({request: object(), cart: [1]}):
+        assert seen.start().result(5) == (None, [1])
+
+
 @pytest.mark.rule("F-14")
 def test_what_is_bound_after_the_start_is_not_seen() -> None:
     gate = threading.Event()
@@ -453,6 +467,23 @@ def test_nothing_that_was_started_survives_the_invocation(leftovers: str) -> Non
         assert ended == ["thread", "task"]
 
     asyncio.run(main())
+
+
+@pytest.mark.rule("F-27")
+def test_thread_that_never_looks_is_named_as_a_leftover(caplog: pytest.LogCaptureFixture) -> None:
+    gate = threading.Event()
+
+    @ctxkit.function
+    def stubborn() -> None:
+        gate.wait(10)
+
+    with ctxkit.invocation("order", leftovers="warn", timeout=0.01):
+        future = stubborn.start()
+        while not future.running():
+            time.sleep(0.001)
+    assert "(order) ended and left behind: job of a pool" in caplog.text
+    gate.set()
+    future.result(5)
 
 
 def test_task_that_a_synchronous_call_started_ends_with_its_caller() -> None:

@@ -297,6 +297,24 @@ def test_function_cannot_widen_what_it_was_given(ask: Any, table: Table) -> None
 
 
 @pytest.mark.rule("F-72")
+def test_started_function_cannot_widen_what_its_caller_was_given(table: Table) -> None:
+    request = ctxkit.Key[object](f"stays_{next(NUMBERS)}", hops=())
+
+    @ctxkit.function
+    def left() -> Any:
+        return effective_scope(ctxkit.current())
+
+    @ctxkit.function
+    def narrowed() -> Any:
+        with ctxkit.bind({SCOPE: Scope("*")}):
+            return left.start().result(5)
+
+    with ctxkit.bind({ACTOR: "ada"}):
+        held = narrowed.using({request: object()}, scope=Scope("stock.*"))
+        assert held() == Scope("stock.*")
+
+
+@pytest.mark.rule("F-72")
 def test_scope_follows_into_threads(table: Table) -> None:
     found: list[Scope] = []
 
