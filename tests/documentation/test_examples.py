@@ -100,6 +100,7 @@ import ctxkit, types
 scheduler = types.SimpleNamespace(call_at=lambda when, f: f())
 noon, send_report = 12, lambda: None
 legacy = types.SimpleNamespace(state=object())
+rows, export = (1, 2), lambda row: None
 """
 
 
