@@ -31,14 +31,14 @@ DRAIN_TIMEOUT: Final = 8.0
 class EmbeddedEngine:
     """Run what is spawned on threads of this process; the engine by default.
 
-    It lives and dies with the process: what was accepted is run before that ends, within
-    ``drain_timeout``, and lost if it is killed. For what must not be lost take an engine with a
-    broker.
+    It lives and dies with the process: the interpreter waits at its end for what was accepted,
+    a server that announces its own end for ``drain_timeout``, and what is not done when the
+    process is killed is lost. For what must not be lost take an engine with a broker.
 
     Args:
         workers: How many run at once.
         buffer: How many may wait; the next one gets :class:`ctxkit.PoolFull`.
-        drain_timeout: The longest that the end of the process waits, in seconds.
+        drain_timeout: The longest that the hooks at the end of the process wait, in seconds.
 
     Raises:
         ConfigurationError: A number makes no sense.
