@@ -26,7 +26,7 @@ from ctxkit.context import NO_FRAME, bind, current
 from ctxkit.context._current import CURRENT
 from ctxkit.contrib._task_crossing import Limits, TaskCrossing, bare_context
 from ctxkit.exceptions import ConfigurationError
-from ctxkit.functions.calling import call
+from ctxkit.functions.calling import call_sent
 from ctxkit.functions.spawning import add_engine
 from ctxkit.lifecycle import run_shutdown
 from ctxkit.propagation import extract, inject
@@ -190,7 +190,7 @@ class CeleryEngine:
 
 def _run(name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Call a function of ctxkit: the body of the task that engines send."""
-    return call(name, *args, **kwargs)
+    return call_sent(name, *args, **kwargs)
 
 
 _share(name=RUN)(_run)

@@ -16,7 +16,7 @@ from ctxkit.boundary.receiving import received
 from ctxkit.context import bind, current
 from ctxkit.context._current import CURRENT
 from ctxkit.exceptions import ConfigurationError, ContractViolation, PermissionDenied
-from ctxkit.functions import call
+from ctxkit.functions import call_sent
 from ctxkit.propagation import detached, extract, inject
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ class DramatiqEngine:
         stored = bool(options.get("store_results"))
 
         def spawned(name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
-            result = call(name, *args, **kwargs)
+            result = call_sent(name, *args, **kwargs)
             return result if stored else None  # dramatiq warns of one that nobody keeps
 
         options.setdefault("throws", (ContractViolation, PermissionDenied))

@@ -9,7 +9,7 @@ from typing import Any
 from django.tasks import task
 
 from ctxkit.django.tasks import cross_spawned, crosses
-from ctxkit.functions import call
+from ctxkit.functions import call_sent
 
 
 @task
@@ -20,7 +20,7 @@ def run_spawned(name: str, args: list[Any], kwargs: dict[str, Any], **carried: A
     Returns:
         Its result; None where JSON does not know that: it would make the task a failure.
     """
-    result = cross_spawned(name, carried, partial(call, name, *args, **kwargs))
+    result = cross_spawned(name, carried, partial(call_sent, name, *args, **kwargs))
     try:
         json.dumps(result)
     except (TypeError, ValueError):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ctxkit.functions.calling import Function as Function
     from ctxkit.functions.calling import acall as acall
     from ctxkit.functions.calling import call as call
+    from ctxkit.functions.calling import call_sent as call_sent
     from ctxkit.functions.calling import function as function
     from ctxkit.functions.configuring import configure as configure
     from ctxkit.functions.configuring import configure_from as configure_from
@@ -39,8 +40,8 @@ else:
     open_lazily(
         globals(),
         {
-            "calling": ("Function", "acall", "call", "function"),
             "_configured": ("configured", "options_of"),
+            "calling": ("Function", "acall", "call", "call_sent", "function"),
             "configuring": ("configure", "configure_from", "override"),
             "contracts": ("describe", "provide", "provided", "schema_of", "use", "withdraw"),
             "durations": ("duration",),

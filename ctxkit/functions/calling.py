@@ -13,7 +13,7 @@ from typing import (
 )
 
 from ctxkit.exceptions import ConfigurationError
-from ctxkit.functions.naming import register, unit_of
+from ctxkit.functions.naming import register, registered, unit_of
 from ctxkit.functions.units import Unit
 
 if TYPE_CHECKING:
@@ -189,6 +189,18 @@ def call(target: Callable[P, R] | str, /, *args: Any, **kwargs: Any) -> Any:
     from ctxkit.functions.bridging import run_coroutine  # noqa: PLC0415 - brings asyncio
 
     return run_coroutine(unit.name, unit.wrapper, args, kwargs)
+
+
+def call_sent(name: object, /, *args: Any, **kwargs: Any) -> Any:
+    """Call the function of a name that came in a message; for the worker's side of an engine.
+
+    As :func:`ctxkit.call`, but nothing is imported for it: who can write to a broker could
+    otherwise have a worker import any module. The worker has to have imported the function's.
+
+    Raises:
+        FunctionNotFound: This process has imported no such function.
+    """
+    return call(registered(name).wrapper, *args, **kwargs)
 
 
 async def acall(target: Callable[P, R] | str, /, *args: Any, **kwargs: Any) -> Any:

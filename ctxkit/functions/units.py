@@ -250,8 +250,10 @@ class Bound(Generic[P, R_co]):
                 between requests.
             PoolFull: The embedded engine has too much to do.
             PermissionDenied: The actor of the caller may not call it.
-            ConfigurationError: An argument cannot be sent, the engine was not set up, or the
-                function is one that nobody finds by its name.
+            ConfigurationError: An argument cannot be sent, the engine was not set up, the
+                function is one that nobody finds by its name, or ``using()`` chose a timeout,
+                retries, a pool, validation or interceptors, which hold where it runs and are
+                those of the function.
 
         Context:
             Permissions and what is required are asked here, and again where it runs.
@@ -259,14 +261,16 @@ class Bound(Generic[P, R_co]):
         Safety:
             Blocks for as long as a broker takes; await :meth:`aspawn` in a coroutine.
         """
-        from ctxkit.functions.spawning import spawn  # noqa: PLC0415 - as above
+        from ctxkit.functions.spawning import refuse_unsent, spawn  # noqa: PLC0415 - as above
 
+        refuse_unsent(self._options)
         return spawn(self._unit, self.options(), self._values, args, kwargs)
 
     async def aspawn(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Do what :meth:`spawn` does, without blocking the event loop."""
-        from ctxkit.functions.spawning import aspawn  # noqa: PLC0415 - as above
+        from ctxkit.functions.spawning import aspawn, refuse_unsent  # noqa: PLC0415 - as above
 
+        refuse_unsent(self._options)
         return await aspawn(self._unit, self.options(), self._values, args, kwargs)
 
     def __repr__(self) -> str:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ctxkit.functions.spawning.engines import add_engine as add_engine
     from ctxkit.functions.spawning.engines import set_engine as set_engine
     from ctxkit.functions.spawning.sending import aspawn as aspawn
+    from ctxkit.functions.spawning.sending import refuse_unsent as refuse_unsent
     from ctxkit.functions.spawning.sending import spawn as spawn
 else:
     from ctxkit._lazy import open_lazily
@@ -20,6 +21,6 @@ else:
         {
             "embedded": ("EmbeddedEngine",),
             "engines": ("Engine", "Work", "add_engine", "set_engine"),
-            "sending": ("aspawn", "spawn"),
+            "sending": ("aspawn", "refuse_unsent", "spawn"),
         },
     )

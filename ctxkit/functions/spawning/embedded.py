@@ -69,13 +69,14 @@ class EmbeddedEngine:
             A future of its result. Cancelling it keeps it from beginning.
 
         Raises:
-            EngineUnavailable: This host stops the process between requests.
+            EngineUnavailable: This host stops the process between requests, and
+                ``CTXKIT_FLUSH_MODE`` does not say ``never``.
             PoolFull: Too much is waiting.
             ConfigurationError: An argument is nothing that JSON knows.
         """
-        host = environment()
-        if host.hold != "never":
-            raise EngineUnavailable(work.name, self.name, host.name)
+        # What the host needs, unless somebody knows better: a CPU that is always allocated.
+        if BoundaryOptions.resolve().holds:
+            raise EngineUnavailable(work.name, self.name, environment().name)
         try:
             packed = json.dumps((work.args, work.kwargs))
         except (TypeError, ValueError) as error:

@@ -23,6 +23,26 @@ if TYPE_CHECKING:
 _HERE: Final = ("permission", "actor", "scope", "requires")
 
 
+#: The options that hold where the work runs, and do not go there.
+_THERE: Final = ("timeout", "retry", "pool", "validate", "interceptors")
+
+
+def refuse_unsent(chosen: Mapping[str, Any]) -> None:
+    """Refuse what was chosen for one call and would be lost on the way.
+
+    Raises:
+        ConfigurationError: There is any.
+    """
+    unsent = [option for option in _THERE if option in chosen]
+    if unsent:
+        raise ConfigurationError(
+            "spawn()",
+            f"was asked for with using({', '.join(f'{each}=' for each in unsent)}), which does not "
+            "go along",
+            "Choose it where the function is declared, or in the settings of the function.",
+        )
+
+
 def spawn(
     unit: Unit, options: Mapping[str, Any], values: Mapping[str, object], args: Any, kwargs: Any
 ) -> Any:

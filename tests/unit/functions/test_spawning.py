@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -14,14 +15,17 @@ from ctxkit.exceptions import (
     ConfigurationError,
     DuplicateName,
     EngineUnavailable,
+    FunctionNotFound,
     MissingContext,
     PoolFull,
 )
+from ctxkit.functions import call_sent
 from ctxkit.functions.spawning import EmbeddedEngine, Work, add_engine, engines, set_engine
 from ctxkit.lifecycle.phases import ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from pathlib import Path
 
 TENANT = ctxkit.Key[str]("tenant_that_is_spawned", hops={"thread", "wire"})
 THEIRS: ContextVar[str] = ContextVar("theirs", default="empty")
@@ -182,6 +186,36 @@ def test_host_that_freezes_gets_an_error_that_says_what_to_use(
     monkeypatch.setattr(ENVIRONMENT, "_host", None)
     with pytest.raises(EngineUnavailable, match="set up Celery, dramatiq or Django's tasks"):
         seen.spawn(1)
+
+
+def test_host_that_does_not_freeze_although_its_kind_does_is_believed(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ENVIRONMENT, "_environ", {"K_SERVICE": "shop"})
+    monkeypatch.setattr(ENVIRONMENT, "_host", None)
+    monkeypatch.setenv("CTXKIT_FLUSH_MODE", "never")
+    assert seen.spawn(1).result(10)["order"] == 1
+
+
+@pytest.mark.parametrize(
+    "options", [{"timeout": 1}, {"retry": 2}, {"pool": None}, {"validate": False}]
+)
+def test_option_of_one_call_that_would_not_go_along_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=r"which does not go along"):
+        seen.using(**options).spawn(1)
+    with pytest.raises(ConfigurationError, match=r"which does not go along"):
+        asyncio.run(seen.using(**options).aspawn(1))
+
+
+def test_name_that_came_in_a_message_imports_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "never_imported.py").write_text("import ctxkit\n@ctxkit.function\ndef f(): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(FunctionNotFound, match="has not imported it"):
+        call_sent("never_imported:f")
+    assert "never_imported" not in sys.modules
+    assert call_sent(f"{__name__}:aseen", 7) == (7, "none")
 
 
 def test_end_of_the_process_waits_and_says_what_it_could_not_run(
