@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from ctxkit.functions.interceptors._account import open_account
 from ctxkit.functions.interceptors._making import title_of
 from ctxkit.functions.interceptors._shown import shown
+from ctxkit.propagation._w3c import valid_traceparent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,7 +97,7 @@ instruments_in_use = _INSTRUMENTS.get
 def spanned(tracer: Any, call: Call) -> Plan:
     """Go on with the call within a span of its own."""
     call, account = open_account(call)
-    span = tracer.start_span(call.name, attributes=shown(call))
+    span = tracer.start_span(call.name, context=_parent(call), attributes=shown(call))
 
     def failed(number: int, error: BaseException, pause: float | None) -> None:
         attributes: dict[str, Any] = {"attempt": number, "error.type": title_of(error)}
@@ -116,6 +117,25 @@ def spanned(tracer: Any, call: Call) -> Plan:
             span.set_attribute("ctxkit.service.duration", account.served(perf_counter() - begun))
             if account.waited is not None:
                 span.set_attribute("ctxkit.wait.duration", account.waited)
+
+
+def _parent(call: Call) -> Any:
+    """Return a context with the span that has sent the call; None where one is current here.
+
+    What came out of a queue, or over a wire that nobody has instrumented, has it in its frame.
+    """
+    trace: Any = sys.modules["opentelemetry.trace"]
+    if trace.get_current_span().get_span_context().is_valid:
+        return None
+    sent: object = call.frame.get("traceparent")
+    # Anybody may have bound it.
+    parent = valid_traceparent(sent) if isinstance(sent, str) else None
+    if parent is None:
+        return None
+    _, trace_id, span_id, flags = parent.split("-")
+    sampled = trace.TraceFlags(int(flags, 16))
+    sender = trace.SpanContext(int(trace_id, 16), int(span_id, 16), True, sampled)  # noqa: FBT003
+    return trace.set_span_in_context(trace.NonRecordingSpan(sender))
 
 
 def measured(instruments: Instruments, call: Call) -> Plan:

@@ -31,6 +31,9 @@ def span(*, at: Collection[str] = ("call",)) -> Interceptor:
         no results are shown. The error that the caller gets is recorded, as OpenTelemetry does
         it: with its text.
 
+        Where nothing is being traced, as in what was spawned, OpenTelemetry's span goes on with
+        the trace that came along: its parent is the span of whoever has sent the call.
+
     Safety:
         Without a provider, and without Sentry, it costs two look-ups.
     """

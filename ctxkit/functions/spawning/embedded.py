@@ -14,6 +14,7 @@ from ctxkit.context import Deadline
 from ctxkit.exceptions import ConfigurationError, EngineUnavailable
 from ctxkit.functions.calling import call
 from ctxkit.functions.pools import Pool
+from ctxkit.functions.spawning import _sentry
 from ctxkit.functions.spawning.engines import EMBEDDED
 from ctxkit.lifecycle import environment, on_shutdown
 
@@ -45,7 +46,8 @@ class EmbeddedEngine:
 
     Context:
         Each piece of work is an invocation of its own, in an empty context with what goes on
-        wires, as with any other engine. Arguments go through JSON for the same reason.
+        wires, as with any other engine. Arguments go through JSON for the same reason. Where
+        Sentry is in use, it is a transaction in the trace of whoever has sent it.
 
     Safety:
         Any thread may send; nothing blocks. In a forked child it begins anew.
@@ -86,7 +88,8 @@ class EmbeddedEngine:
                 "Hand over ids and plain values, and look the rest up on the other side.",
             ) from None
         # In an empty context: nothing of the request may go along but the carrier.
-        future: Future[Any] = Context().run(self._pool.submit, self._run, work, packed)
+        trace = _sentry.trace_here()
+        future: Future[Any] = Context().run(self._pool.submit, self._run, work, packed, trace)
         self._unfinished[future] = work.name
         future.add_done_callback(self._unfinished.pop)
         return future
@@ -115,9 +118,9 @@ class EmbeddedEngine:
         self._drained.remove()
         self._pool.close()
 
-    def _run(self, work: Work, packed: str) -> Any:
+    def _run(self, work: Work, packed: str, trace: dict[str, str]) -> Any:
         args, kwargs = json.loads(packed)
-        with received(work.name, work.carrier, self._options):
+        with received(work.name, work.carrier, self._options), _sentry.goes_on(trace, work.name):
             try:
                 return call(work.name, *args, **kwargs)
             except Exception:

@@ -170,6 +170,38 @@ def test_failure_is_told_to_the_log(engine: Any, caplog: pytest.LogCaptureFixtur
     assert f"ctxkit.spawn.failed: {__name__}:fails" in caplog.text
 
 
+def test_spawned_call_is_a_transaction_in_the_trace_of_its_sender(engine: Any) -> None:
+    sentry_sdk = pytest.importorskip("sentry_sdk")
+    sent: list[Any] = []
+
+    class Transport(sentry_sdk.transport.Transport):  # type: ignore[misc,name-defined]
+        def capture_envelope(self, envelope: Any) -> None:
+            sent.extend(item.payload.json for item in envelope.items)
+
+    before = sentry_sdk.get_global_scope().client
+    client = sentry_sdk.Client(
+        "http://key@127.0.0.1:1/1",
+        transport=Transport,
+        traces_sample_rate=1.0,
+        default_integrations=False,
+        auto_session_tracking=False,
+    )
+    sentry_sdk.get_global_scope().set_client(client)
+    try:
+        with sentry_sdk.isolation_scope() as scope:
+            scope.set_tag("of", "the request")
+            with sentry_sdk.start_transaction(name="request") as request:
+                seen.spawn(1).result(10)
+    finally:
+        sentry_sdk.get_global_scope().set_client(before)
+        client.close()
+    spawned, _ = sent
+    assert spawned["transaction"] == f"{__name__}:seen"
+    assert spawned["contexts"]["trace"]["trace_id"] == request.trace_id
+    assert spawned["contexts"]["trace"]["parent_span_id"] == request.span_id
+    assert not spawned.get("tags")
+
+
 def test_more_than_fits_is_refused(engine: Any) -> None:
     waits.spawn()
     waiting = waits.spawn()

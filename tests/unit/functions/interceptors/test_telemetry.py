@@ -246,6 +246,31 @@ def test_calls_are_measured_apart_by_their_outcome(drive: Any, points: Any, cloc
     assert [point.value for point in told["ctxkit.function.active_calls"]] == [0]
 
 
+def test_span_of_what_came_out_of_a_queue_is_a_child_of_who_sent_it(drive: Any, spans: Any) -> None:
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+
+    sent = Frame({"traceparent": f"00-{'1' * 32}-{'2' * 16}-01"})
+    drive(Failing(), span(), frame=sent)
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("theirs")
+    with tracer.start_as_current_span("consumer") as consumer:
+        drive(Failing(), span(), frame=sent)  # somebody else sees to it
+    drive(Failing(), span(), frame=Frame({"traceparent": "nonsense"}))
+
+    first, second, third = spans()
+    assert first.context.trace_id == int("1" * 32, 16)
+    assert first.parent.span_id == int("2" * 16, 16)
+    assert first.parent.is_remote
+    assert second.parent.span_id == consumer.get_span_context().span_id
+    assert third.parent is None
+
+
+def test_span_of_a_call_that_the_sender_did_not_sample_is_not_sampled(
+    drive: Any, spans: Any
+) -> None:
+    drive(Failing(), span(), frame=Frame({"traceparent": f"00-{'1' * 32}-{'2' * 16}-00"}))
+    assert not spans()
+
+
 @pytest.fixture
 def transactions(no_provider: None) -> Iterator[list[Any]]:
     sentry_sdk = pytest.importorskip("sentry_sdk")
