@@ -7,10 +7,17 @@ Nothing in here knows ctxkit, and ctxkit needs nothing in here.
 from __future__ import annotations
 
 import os
+import threading
+from typing import TYPE_CHECKING
 
 import sentry_sdk
 from opentelemetry import metrics, trace
 from opentelemetry._logs import set_logger_provider
+from opentelemetry.sdk.trace import SpanProcessor
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import Span
 
 WITH_OPENTELEMETRY = bool(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
 
@@ -21,6 +28,16 @@ LOG_HANDLERS = (
     if WITH_OPENTELEMETRY
     else {}
 )
+
+
+class ThreadNames(SpanProcessor):
+    """Tell of each span in which thread it began, by the name that OpenTelemetry has for that.
+
+    https://opentelemetry.io/docs/specs/semconv/general/attributes/#general-thread-attributes
+    """
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        span.set_attribute("thread.name", threading.current_thread().name)
 
 
 def start_sentry() -> None:
@@ -58,6 +75,7 @@ def start_opentelemetry() -> None:
     resource = Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME", "shop")})
 
     tracing = TracerProvider(resource=resource)
+    tracing.add_span_processor(ThreadNames())
     tracing.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(tracing)
 

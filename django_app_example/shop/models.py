@@ -40,6 +40,7 @@ class Order(models.Model):
     tenant = models.CharField(max_length=40)
     email = models.EmailField()
     paid = models.BooleanField(default=False)
+    confirmed_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

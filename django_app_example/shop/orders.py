@@ -15,6 +15,7 @@ from shop.tenants import current_tenant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
+    from decimal import Decimal
 
     from django.db.models import QuerySet
 
@@ -26,8 +27,10 @@ class OutOfStockError(Exception):
 
 
 @transaction.atomic
-def place_order(email: str, quantities: dict[str, int]) -> Order:
-    """Take ``quantities`` (by slug) out of the stock, and write an order.
+def place_order(
+    email: str, quantities: dict[str, int], prices: dict[str, Decimal] | None = None
+) -> Order:
+    """Take ``quantities`` (by slug) out of the stock, and write an order, at ``prices`` if given.
 
     Raises:
         OutOfStockError: There are fewer of one; nothing was written.
@@ -41,9 +44,8 @@ def place_order(email: str, quantities: dict[str, int]) -> Order:
             if not taken:
                 raise OutOfStockError(slug)
             product = Product.objects.get(slug=slug)
-            OrderLine.objects.create(
-                order=order, product=product, quantity=quantity, price=product.price
-            )
+            price = (prices or {}).get(slug, product.price)
+            OrderLine.objects.create(order=order, product=product, quantity=quantity, price=price)
     return order
 
 

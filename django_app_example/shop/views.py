@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import TYPE_CHECKING
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
+from django.db import transaction
 from django.db.models import Count, Sum
 from django.http import (
     HttpResponse,
@@ -20,10 +22,13 @@ from django.shortcuts import aget_object_or_404, get_object_or_404, render
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 
+from shop import suppliers
+from shop.confirmations import confirm_later
 from shop.context import ctxkit
 from shop.models import Order, Product
 from shop.observing import observed
 from shop.orders import OutOfStockError, csv_lines, csv_lines_async, orders_with_total, place_order
+from shop.payments import CardDeclinedError, charge
 from shop.stock import ask_all
 from vendored import oldaudit
 
@@ -54,14 +59,51 @@ async def stock(request: HttpRequest, slug: str) -> HttpResponse:
         return JsonResponse({"product": found.slug, "warehouses": await ask_all(found.slug)})
 
 
+@require_GET
+def quotes(request: HttpRequest, slug: str) -> HttpResponse:
+    """Show what the suppliers take, as far as they say so in time: a thread for each."""
+    with observed(request, "quotes", product=slug):
+        found = get_object_or_404(Product, slug=slug)
+        context = {"product": found, "quotes": suppliers.quotes(found.price)}
+        return render(request, "shop/quotes.html", context)
+
+
+@require_GET
+async def quotes_json(request: HttpRequest, slug: str) -> HttpResponse:
+    """Tell the same to programs, by an async view: a task for each."""
+    with observed(request, "quotes", product=slug):
+        found = await aget_object_or_404(Product, slug=slug)
+        told = [quote._asdict() for quote in await suppliers.aquotes(found.price)]
+        return JsonResponse({"product": found.slug, "quotes": told})
+
+
+@require_POST
+def buy(request: HttpRequest, slug: str) -> HttpResponse:
+    """Sell at the best price of this moment, and charge the card."""
+    with observed(request, "buy", product=slug) as span:
+        found = get_object_or_404(Product, slug=slug)
+        quantity, email = _quantity(request), request.POST.get("email")
+        if not email or quantity < 1:
+            return HttpResponseBadRequest("An order has a quantity and an email.")
+        best = min([found.price, *(quote.price for quote in suppliers.quotes(found.price))])
+        try:
+            placed = place_order(email, {slug: quantity}, {slug: best})
+            charge(placed.reference, best * quantity, request.POST.get("card", ""))
+        except OutOfStockError as error:
+            return HttpResponse(f"Not enough of {error} left.", status=409)
+        except CardDeclinedError:
+            return HttpResponse(f"Order {placed} is to be paid: the card was declined.", status=402)
+        Order.objects.filter(pk=placed.pk).update(paid=True)
+        transaction.on_commit(partial(confirm_later, placed.reference))
+        span.set_attribute("order", placed.reference)
+        return HttpResponseRedirect(placed.get_absolute_url())
+
+
 @require_POST
 def checkout(request: HttpRequest) -> HttpResponse:
     """Write an order, all of it or nothing."""
     with observed(request, "checkout") as span:
-        try:
-            quantity = int(request.POST.get("quantity", "1"))
-        except ValueError:
-            quantity = 0
+        quantity = _quantity(request)
         slug, email = request.POST.get("product"), request.POST.get("email")
         if not slug or not email or quantity < 1:
             return HttpResponseBadRequest("An order has a product, a quantity and an email.")
@@ -127,3 +169,11 @@ def payment(request: HttpRequest) -> HttpResponse:
         if not Order.objects.filter(reference=reference).update(paid=True):
             return HttpResponse(f"There is no order {reference}.", status=404)
         return JsonResponse({"order": reference, "paid": True})
+
+
+def _quantity(request: HttpRequest) -> int:
+    """Return how many pieces a form asks for; 0 for what is no number."""
+    try:
+        return int(request.POST.get("quantity", "1"))
+    except ValueError:
+        return 0

@@ -25,6 +25,13 @@ SERVERS = {
 }
 Environment = dict[str, str | None]  # None: without this variable, whatever the shell says
 REQUEST = {"X-Request-ID": "r-9"}
+# What a browser sends with a form.
+FORM = {
+    "Content-Type": "application/x-www-form-urlencoded",
+    "Cookie": f"csrftoken={'x' * 32}",
+    "X-CSRFToken": "x" * 32,
+}
+ORDER = b"email=ada%40example.org&quantity=1&card=4111"
 
 
 @pytest.fixture
@@ -60,10 +67,9 @@ def _merged(environment: Environment) -> dict[str, str]:
     return {name: value for name, value in merged.items() if value is not None}
 
 
-def serve(protocol: str, environment: Environment) -> FreezingServer:
-    return FreezingServer(
-        [sys.executable, "-m", *SERVERS[protocol]], env=environment, cwd=ROOT, start_timeout=40
-    )
+def serve(protocol: str, environment: Environment, *, freeze: bool = True) -> FreezingServer:
+    command = [sys.executable, "-m", *SERVERS[protocol]]
+    return FreezingServer(command, env=environment, cwd=ROOT, start_timeout=40, freeze=freeze)
 
 
 def landed(sink: TelemetrySink, complete: float) -> list[Item]:
@@ -104,11 +110,47 @@ def test_carriers_of_a_real_server_know_the_request(
 
 
 @pytest.mark.parametrize("protocol", SERVERS)
+def test_buying_is_one_trace_across_view_pool_and_worker(
+    protocol: str, sink: TelemetrySink, environment: Environment
+) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    parent = f"{trace}-00f067aa0ba902b7"
+    headers = REQUEST | FORM | {"traceparent": f"00-{parent}-01", "sentry-trace": f"{parent}-1"}
+    # As on any server that lives long: no response waits for its telemetry.
+    environment |= {"CTXKIT_FLUSH_MODE": "never", "OTEL_BSP_SCHEDULE_DELAY": "100"}
+    with serve(protocol, environment, freeze=False) as server:
+        exchange = server.request("POST", "/products/sencha/buy/", headers=headers, body=ORDER)
+        assert exchange.status == 302, server.output()
+        told = sink.wait_for(lambda item: item.name == "shop.confirmations:confirm", count=2)
+        items = [item for item in sink.items if item.kind == "otel.span"]
+        transactions = [item for item in sink.items if item.kind == "sentry.transaction"]
+        page = server.request("GET", exchange.header("location") or "").body.decode()
+    assert {item.trace_id for item in told + transactions} == {trace}
+    assert len(transactions) == 2
+    spans = {item.data["span_id"]: item for item in items if item.trace_id == trace}
+    [letter] = [span for span in spans.values() if span in told]
+    names = [item.name for item in spans.values()]
+    assert names.count("shop.suppliers:quote") == 4
+    assert names.count("provider.charge") == 2
+    assert spans[letter.data["parent_span_id"]].name == "shop.buy"
+    assert letter.data["end"] > exchange.times.complete
+    assert letter.data["attributes"]["request_id"] == "r-9"
+    threads = {item.name: item.data["attributes"]["thread.name"] for item in spans.values()}
+    three = ("shop.buy", "shop.suppliers:quote", "shop.confirmations:confirm")
+    assert len({threads[name] for name in three}) == 3
+    assert "we have written to you" in page
+
+
+@pytest.mark.parametrize("protocol", SERVERS)
 def test_without_ctxkit_the_same_views_run(protocol: str, environment: Environment) -> None:
     with serve(protocol, environment | {"SHOP_WITHOUT_CTXKIT": "1"}) as server:
         paths = ["/", "/products/sencha/", "/products/sencha/stock/", "/orders.csv", "/activity/"]
+        paths += ["/products/sencha/quotes/", "/products/sencha/quotes.json"]
         exchanges = [server.request("GET", path) for path in paths]
         assert [exchange.status for exchange in exchanges] == [200] * len(paths), server.output()
+        # Nobody asks a second time.
+        buying = server.request("POST", "/products/sencha/buy/", headers=FORM, body=ORDER)
+        assert buying.status == 500
         assert exchanges[0].header("x-request-id") is None
 
 

@@ -434,6 +434,37 @@ def test_failure_that_nobody_has_asked_for_is_logged_once(caplog: pytest.LogCapt
     ]
 
 
+@pytest.mark.rule("F-26")
+def test_end_of_what_was_cancelled_is_no_failure_but_another_error_is(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    begun = threading.Event()
+
+    @ctxkit.function
+    def waits(error: Exception | None) -> None:
+        begun.set()
+        try:
+            while True:
+                ctxkit.checkpoint()
+                time.sleep(0.001)
+        except Cancelled:
+            raise error or Cancelled("as told") from None
+
+    @ctxkit.function
+    def chooses(error: Exception | None) -> None:
+        begun.clear()
+        started = waits.start(error)
+        assert begun.wait(5)
+        started.cancel()
+
+    with caplog.at_level(logging.ERROR):
+        chooses(None)
+        assert caplog.records == []
+        chooses(ValueError("while cleaning up"))
+    [record] = caplog.records
+    assert "while cleaning up" in str(record.exc_info)
+
+
 @pytest.mark.rule("F-27")
 @pytest.mark.parametrize("leftovers", ["ignore", "warn", "await", "cancel"])
 def test_nothing_that_was_started_survives_the_invocation(leftovers: str) -> None:
