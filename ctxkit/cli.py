@@ -65,7 +65,9 @@ def _add_demo(add: Callable[..., argparse.ArgumentParser]) -> None:
         description="Run an example project under real gunicorn, uvicorn and awslambdaric, "
         "without and with ctxkit. Each server is frozen at the instant a response is complete, "
         "thawed for the next request, and killed at the end. Count which events, transactions, "
-        "spans, logs and metrics have reached the backend, and when.",
+        "spans, logs and metrics have reached the backend, and when. Then follow one request by "
+        "its trace: from the view into the threads of a pool, and into the work that goes on "
+        "after the response.",
     )
     demo.add_argument("--json", action="store_true", help="print the result as JSON")
     demo.add_argument(
@@ -137,6 +139,7 @@ def _demo(options: argparse.Namespace) -> int:
         as_json,
         as_page,
         as_table,
+        as_tree,
         choose_servers,
         installed_servers,
         proves_the_claim,
@@ -152,12 +155,14 @@ def _demo(options: argparse.Namespace) -> int:
         sys.stderr.write(f"{time.monotonic() - started:5.1f} s  {text}\n")
         sys.stderr.flush()
 
-    lanes = rehearse(servers, options.requests, say)
-    options.output.write_text(as_page(lanes, LATENCY), encoding="utf-8")
+    lanes, journey = rehearse(servers, options.requests, say)
+    options.output.write_text(as_page(lanes, LATENCY, journey), encoding="utf-8")
     if options.json:
-        result = json.dumps(as_json(lanes, LATENCY), indent=2)
+        result = json.dumps(as_json(lanes, LATENCY, journey), indent=2)
     else:
-        result = f"\n{as_table(lanes)}\n\nThe timelines: {options.output.resolve().as_uri()}"
+        tree = as_tree(journey, sys.stdout.encoding)
+        page = options.output.resolve().as_uri()
+        result = f"\n{as_table(lanes)}\n\n{tree}\n\nThe timelines: {page}"
     sys.stdout.write(f"{result}\n")
     return 0 if proves_the_claim(lanes) else 1
 

@@ -7,6 +7,7 @@ from ctxkit.demo.page import as_page
 from ctxkit.demo.rehearsal import LATENCY, rehearse
 from ctxkit.demo.summary import as_json, as_table
 from ctxkit.demo.verdict import proves_the_claim
+from ctxkit.demo.waterfall import as_tree
 
 __all__ = (
     "LATENCY",
@@ -14,6 +15,7 @@ __all__ = (
     "as_json",
     "as_page",
     "as_table",
+    "as_tree",
     "choose_servers",
     "installed_servers",
     "proves_the_claim",

@@ -24,6 +24,8 @@ _NEEDED = {
     "opentelemetry.instrumentation.django": "opentelemetry-instrumentation-django",
     "opentelemetry.instrumentation.logging": "opentelemetry-instrumentation-logging",
     "mangum": "mangum",
+    "stamina": "stamina",
+    "gunicorn": "gunicorn",
 }
 
 

@@ -14,10 +14,12 @@ from ctxkit.demo.lanes import HOSTS
 from ctxkit.demo.summary import pairs, percent, versions
 from ctxkit.demo.timeline import Scale, draw_lane
 from ctxkit.demo.verdict import Outcome, telling_request
+from ctxkit.demo.waterfall import draw_journey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ctxkit.demo.journey import Journey
     from ctxkit.demo.verdict import LaneReport
 
 _METHOD = """\
@@ -45,12 +47,33 @@ which flushes Sentry alone, is not in use.</p>
 """
 
 
-def as_page(lanes: Sequence[LaneReport], backend_latency: float) -> str:
+_JOURNEY = """\
+<h2 id="journey">One trace across view, pool and worker</h2>
+<p class="note">A server that lives long, and is never frozen. A customer buys: the view asks the
+suppliers for a price, each in a thread, and does without those that are late; it charges the card,
+whose first answer gets lost; and a letter is written after the response. Drawn is what the backend
+has received with the trace of this request.</p>
+<ul class="legend" aria-label="How to read it">
+  <li><span class="swatch" style="background:var(--server)"></span>thread of the view</li>
+  <li><span class="swatch" style="background:var(--pool)"></span>pool</li>
+  <li><span class="swatch" style="background:var(--worker)"></span>worker</li>
+  <li><span class="swatch" style="background:repeating-linear-gradient(90deg,var(--soft) 0 4px,\
+transparent 4px 6px)"></span>ended with an error</li>
+  <li><span class="swatch" style="width:2px;background:var(--byte)"></span>last byte of the \
+response</li>
+</ul>
+"""
+
+
+def as_page(
+    lanes: Sequence[LaneReport], backend_latency: float, journey: Journey | None = None
+) -> str:
     """Return the result as a self-contained HTML page.
 
     Args:
         lanes: Every lane, each server's two in a row.
         backend_latency: Seconds that the backend took to acknowledge.
+        journey: The request that was followed; None leaves it out.
     """
     index = telling_request(lanes)
     scale = Scale.of([lane.requests[index] for lane in lanes])
@@ -69,6 +92,7 @@ def as_page(lanes: Sequence[LaneReport], backend_latency: float) -> str:
             "has a gap, another request has come."
         ),
         timelines="\n".join(draw_lane(lane, index, scale) for lane in lanes),
+        journey="" if journey is None else _JOURNEY + draw_journey(journey),
         figures="\n".join(_figures(*pair) for pair in pairs(lanes)),
         figures_note=_figures_note(lanes),
         kinds_head="".join(f'<th scope="col">{escape(kind)}</th>' for kind in kinds),

@@ -11,12 +11,13 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ctxkit.demo.journey import journey_of
 from ctxkit.demo.lanes import Lane, open_host
 from ctxkit.demo.verdict import LaneReport, Mark, RequestReport, Sent, items_of, judge
 from ctxkit.demo.witness import FILE
@@ -26,6 +27,7 @@ from ctxkit.testing import TelemetrySink
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
+    from ctxkit.demo.journey import Journey
     from ctxkit.testing import FreezingServer, Item, LambdaHost
 
 LATENCY = 0.05  # seconds that the backend takes to acknowledge
@@ -39,6 +41,18 @@ PATHS = (
     "/products/sencha/stock/",
     "/orders.csv",
 )
+
+# The request that is followed: quotes of suppliers, a payment, and a letter after the response.
+BUYING = "/products/sencha/buy/"
+_FORM = b"email=ada%40example.org&quantity=1&card=4111"
+_TOKEN = "x" * 32  # Django compares a cookie and a header, and both are the client's
+_FORM_HEADERS = {
+    "Content-Type": "application/x-www-form-urlencoded",
+    "Cookie": f"csrftoken={_TOKEN}",
+    "X-CSRFToken": _TOKEN,
+}
+_LETTER = "shop.confirmations:confirm"
+_PATIENCE = 15.0  # seconds, for what comes after the response
 
 # The reference has timers shorter than the lanes, so as not to be waited for: all that
 # they decide is when something is sent by a process that is never frozen.
@@ -77,8 +91,8 @@ class _Run:
 
 def rehearse(
     servers: Sequence[str], requests: int, say: Callable[[str], None]
-) -> tuple[LaneReport, ...]:
-    """Run every lane, and report.
+) -> tuple[tuple[LaneReport, ...], Journey]:
+    """Run every lane, follow one request, and report.
 
     What each request produces is known from a reference: the same server with the same
     application gets the same requests, holds none of them, is never frozen, and is left
@@ -89,8 +103,12 @@ def rehearse(
         requests: How many requests each lane gets.
         say: Called with a line of text after each step.
 
+    Returns:
+        What became of the lanes, and the request that was followed.
+
     Raises:
-        HostError: A server did not start, or did not live.
+        HostError: A server did not start, or did not live; or the request that was followed
+            lacks a part.
     """
     plan = [PATHS[index % len(PATHS)] for index in range(requests)]
     lanes = [Lane(server, with_ctxkit=use) for server in servers for use in (False, True)]
@@ -112,10 +130,13 @@ def rehearse(
         for lane in distinct:
             runs[lane.experiment] = _run(lane, example, plan)
             say(f"{lane.title}: {requests} requests, frozen after each, killed at the end")
+        journey = _follow(example)
+        say(f"one request followed: {len(journey.steps)} spans of view, pool and worker")
         say("waiting until the references have nothing more to send")
-        return tuple(
+        reports = tuple(
             _report(lane, runs[lane.experiment], references[lane.experiment]) for lane in lanes
         )
+        return reports, journey
 
 
 @contextmanager
@@ -193,13 +214,51 @@ def _send(
     for path in plan:
         time.sleep(pause)
         trace_id, span_id, request_id = (secrets.token_hex(size) for size in (16, 8, 16))
-        headers = {
-            "traceparent": f"00-{trace_id}-{span_id}-01",
-            "sentry-trace": f"{trace_id}-{span_id}-1",
-            "X-Request-ID": request_id,
-        }
+        headers = _traced(trace_id, span_id, request_id)
         exchange = host.request("GET", path, headers=headers)
         sent.append(Sent(path, trace_id, request_id, exchange.status, exchange.times))
+
+
+def _traced(trace_id: str, span_id: str, request_id: str) -> dict[str, str]:
+    return {
+        "traceparent": f"00-{trace_id}-{span_id}-01",
+        "sentry-trace": f"{trace_id}-{span_id}-1",
+        "X-Request-ID": request_id,
+    }
+
+
+def _follow(example: Path) -> Journey:
+    """Send one request to a server that lives on, and read its trace from the backend."""
+    lane = Lane("gunicorn", with_ctxkit=True)
+    trace_id, span_id, request_id = (secrets.token_hex(size) for size in (16, 8, 16))
+    with ExitStack() as stack:
+        run, host = _open(stack, example, lane, freeze=False)
+        host.request("GET", "/")  # its first request loads the shop, which is another story
+        headers = _traced(trace_id, span_id, request_id) | _FORM_HEADERS
+        exchange = host.request("POST", BUYING, headers=headers, body=_FORM)
+        sent = Sent(BUYING, trace_id, request_id, exchange.status, exchange.times)
+        _await_letter(run.sink, sent)
+        journey = journey_of(sent, span_id, run.sink.items)
+        missing = journey.missing()
+        if missing:
+            problem = f"POST {BUYING} gave {sent.status}, and its trace lacks {'; '.join(missing)}"
+            raise HostError(f"{lane.title}, not frozen", problem, host.output())
+        return journey
+
+
+def _await_letter(sink: TelemetrySink, sent: Sent) -> None:
+    """Wait for all that comes of what runs after the response, but not for ever."""
+
+    def letter(item: Item) -> bool:
+        return item.trace_id == sent.trace_id and item.name == _LETTER
+
+    def record(item: Item) -> bool:
+        return item.kind == "otel.log" and item.data["span_id"] in ids
+
+    with suppress(TimeoutError):  # then something will be missing
+        both = sink.wait_for(letter, count=2, timeout=_PATIENCE)
+        ids = {item.data.get("span_id") for item in both}
+        sink.wait_for(record, timeout=_PATIENCE)
 
 
 def _expected(run: _Run) -> list[list[tuple[str, str]]]:

@@ -13,6 +13,7 @@ from ctxkit.demo.verdict import Outcome, proves_the_claim
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ctxkit.demo.journey import Journey
     from ctxkit.demo.verdict import LaneReport, RequestReport
 
 _HEAD = ("server", "ctxkit", "landed", "late", "lost", "median response", "added")
@@ -78,8 +79,13 @@ def _aligned(row: tuple[str, ...], widths: list[int]) -> list[str]:
     ]
 
 
-def as_json(lanes: Sequence[LaneReport], backend_latency: float) -> dict[str, Any]:
-    """Return the result as plain data: seconds, and ``time.time()`` for points in time."""
+def as_json(
+    lanes: Sequence[LaneReport], backend_latency: float, journey: Journey | None = None
+) -> dict[str, Any]:
+    """Return the result as plain data: seconds, and ``time.time()`` for points in time.
+
+    Those of the request that was followed count from when it was sent.
+    """
     return {
         "proven": proves_the_claim(lanes),
         "backend_latency": backend_latency,
@@ -89,6 +95,7 @@ def as_json(lanes: Sequence[LaneReport], backend_latency: float) -> dict[str, An
             for without, with_ctxkit in pairs(lanes)
         },
         "lanes": [_lane(lane) for lane in lanes],
+        "journey": None if journey is None else asdict(journey),
     }
 
 

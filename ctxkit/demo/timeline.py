@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ctxkit.demo.verdict import Outcome
 
@@ -19,7 +19,7 @@ _LATE_START = 76.0
 _LATE = 82.0
 _LOST_START = 88.0
 _LOST = 94.0
-_STEPS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between two ticks
+STEPS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between two ticks
 _MAX_TICKS = 4
 
 
@@ -39,7 +39,7 @@ class Scale:
     def of(cls, requests: Iterable[RequestReport]) -> Scale:
         """Return a scale on which every one of these requests can be drawn."""
         longest = max(request.sent.times.latency for request in requests) * 1.06
-        step = next((step for step in _STEPS if longest / step <= _MAX_TICKS), _STEPS[-1])
+        step = next((step for step in STEPS if longest / step <= _MAX_TICKS), STEPS[-1])
         return cls(longest, step)
 
     def at(self, seconds: float) -> float:

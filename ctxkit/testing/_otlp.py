@@ -62,6 +62,14 @@ def _spans(body: bytes) -> Iterator[Reading]:
                     "start": span.start_time_unix_nano / _NANO,
                     "end": span.end_time_unix_nano / _NANO,
                     "status": span.status.StatusCode.Name(span.status.code),
+                    "events": [
+                        {
+                            "name": event.name,
+                            "time": event.time_unix_nano / _NANO,
+                            "attributes": _attributes(event.attributes),
+                        }
+                        for event in span.events
+                    ],
                 }
                 yield Reading("otel.span", span.name, _trace_id(span.trace_id), data)
 

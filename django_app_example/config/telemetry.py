@@ -36,7 +36,7 @@ class ThreadNames(SpanProcessor):
     https://opentelemetry.io/docs/specs/semconv/general/attributes/#general-thread-attributes
     """
 
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002
         span.set_attribute("thread.name", threading.current_thread().name)
 
 

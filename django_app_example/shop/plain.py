@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from asyncio import create_task, to_thread
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager

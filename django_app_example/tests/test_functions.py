@@ -10,7 +10,7 @@ import pytest
 from django.db import transaction
 
 from ctxkit.exceptions import EngineUnavailable
-from ctxkit.functions.spawning import engines, set_engine
+from ctxkit.functions.spawning import set_engine
 from shop.models import Order, Product
 from shop.payments import PROVIDER, CardDeclinedError, charge
 from shop.suppliers import POOL
@@ -49,11 +49,10 @@ class Frozen(Recording):
 
 @pytest.fixture
 def engine() -> Iterator[Recording]:
-    before = engines._engines.default
     engine = Recording()
     set_engine(engine)
     yield engine
-    set_engine(before)
+    set_engine("embedded")
 
 
 @pytest.fixture

@@ -27,9 +27,8 @@ def test_demo_proves_that_everything_lands(tmp_path: Path) -> None:
     done = subprocess.run(
         [*command, "--output", str(page)], capture_output=True, text=True, timeout=150, check=False
     )
-    lanes = {
-        (lane["server"], lane["with_ctxkit"]): lane for lane in json.loads(done.stdout)["lanes"]
-    }
+    result = json.loads(done.stdout)
+    lanes = {(lane["server"], lane["with_ctxkit"]): lane for lane in result["lanes"]}
     assert len(lanes) == 2 * len(servers)
     for (_, with_ctxkit), lane in lanes.items():
         if with_ctxkit:
@@ -38,5 +37,8 @@ def test_demo_proves_that_everything_lands(tmp_path: Path) -> None:
             assert lane["landed"] == lane["expected"] > 0
         else:
             assert lane["landed"] < lane["expected"] / 2
+    steps = result["journey"]["steps"]
+    assert {step["where"] for step in steps} == {"view", "pool", "worker"}
+    assert [step["name"] for step in steps].count("shop.suppliers:quote") == 4
     assert done.returncode == 0, done.stderr
     assert "<svg" in page.read_text()

@@ -13,6 +13,7 @@ from helpers.demo import lane_report
 import ctxkit
 import ctxkit.demo
 from ctxkit import cli
+from ctxkit.demo.journey import Journey, Step, Where
 from ctxkit.exceptions import HostError
 
 if TYPE_CHECKING:
@@ -46,11 +47,13 @@ def rehearsed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         lane_report("gunicorn", LANDED, with_ctxkit=True),
     ]
 
-    def rehearse(servers: Any, requests: int, say: Any) -> list[Any]:
+    def rehearse(servers: Any, requests: int, say: Any) -> tuple[list[Any], Journey]:
         say(f"{','.join(servers)} {requests}")
         if isinstance(result[0], BaseException):
             raise result[0]
-        return result
+        sent = result[1].requests[0].sent
+        step = Step("GET <shop>", "Main", Where.VIEW, None, (), 0.0, 0.1, None, None, ())
+        return result, Journey(sent, (step,), 1, True, 0, 0, ())  # noqa: FBT003
 
     monkeypatch.setattr(ctxkit.demo, "rehearse", rehearse)
     monkeypatch.setattr(ctxkit.demo, "require_packages", lambda _: None)
@@ -64,6 +67,7 @@ def test_demo_prints_a_table_writes_the_page_and_succeeds(
     assert cli.main(["demo", "--lanes", "gunicorn", "--requests", "3", "--output", str(page)]) == 0
     printed = capsys.readouterr()
     assert "3 of 3 (100 %)" in printed.out
+    assert "One request, one trace" in printed.out
     assert page.as_uri() in printed.out
     assert "gunicorn 3" in printed.err
     assert page.read_text().startswith("<!doctype html>")
