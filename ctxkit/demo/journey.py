@@ -206,9 +206,8 @@ def _error(span: Mapping[str, Any]) -> str | None:
 
 def _note(event: Mapping[str, Any]) -> str:
     attributes = event["attributes"]
-    words = f"attempt {attributes['attempt']} failed: {_short(attributes['error.type'])}"
-    pause = attributes.get("pause")
-    return words if pause is None else f"{words}, again after {pause * 1000:.0f} ms"
+    error, pause = _short(attributes["error.type"]), attributes.get("pause")
+    return f"{error}, given up" if pause is None else f"{error}, again after {pause * 1000:.0f} ms"
 
 
 def _short(name: str) -> str:

@@ -144,7 +144,7 @@ def _notes(step: Step, notes: str, length: float) -> str:
     """Return what is to be read beside a bar, on the side where there is room."""
     if not notes:
         return ""
-    if step.end / length > 1 / 2:
+    if step.start > length - step.end:
         return f'<span class="said" style="right:{_at(length - step.start, length)}">{notes}</span>'
     return f'<span class="said" style="left:{_at(step.end, length)}">{notes}</span>'
 

@@ -99,7 +99,7 @@ def test_journey_is_the_tree_of_its_spans_siblings_by_their_begin(journey: Journ
     ]
     assert journey.steps[1].start == pytest.approx(0.01)
     assert [step.error for step in journey.fan()] == [None, None, "Cancelled"]
-    assert journey.steps[5].notes == ("attempt 1 failed: Lost, again after 50 ms",)
+    assert journey.steps[5].notes == ("Lost, again after 50 ms",)
     assert journey.steps[6].error == "Lost"
     assert journey.transactions == (pytest.approx(0.39), pytest.approx(0.71))
     assert journey.missing() == []
@@ -171,7 +171,7 @@ def test_tree_tells_threads_times_and_errors(journey: Journey) -> None:
     [late] = [line for line in lines if "Cancelled" in line]
     assert late.startswith("  ├ quote")
     assert "▓" in late
-    assert any("attempt 1 failed: Lost, again after 50 ms" in line for line in lines)
+    assert any("Lost, again after 50 ms" in line for line in lines)
     over = lines.index(next(line for line in lines if "response is complete at 400 ms" in line))
     # The line of the response goes through, where no bar is in its way.
     place = lines[over].index("└")
@@ -227,6 +227,19 @@ def test_request_of_which_a_part_is_missing_is_an_error_with_what_the_server_pri
         with pytest.raises(HostError, match=r"gave 500, and its trace lacks(.|\n)*no such") as told:
             _follow(tmp_path)
     assert re.search("3 calls beside each other", told.value.problem)
+
+
+def test_attempt_after_which_there_was_none_is_told_so() -> None:
+    last = [{**ATTEMPT, "attributes": {"attempt": 2, "error.type": "shop.Lost"}}]
+    found = [span("c", "charge", CLIENT, 0.2, 0.3, "Main", last)]
+    [step] = journey_of(SENT, CLIENT, found).steps
+    assert step.notes == ("Lost, given up",)
+
+
+def test_note_stands_where_there_is_room(journey: Journey) -> None:
+    assert 'class="said" style="left:' in draw_journey(journey)
+    late = [replace(step, start=0.6, end=0.65) for step in journey.steps]
+    assert 'class="said" style="right:' in draw_journey(replace(journey, steps=tuple(late)))
 
 
 def test_where_is_told_by_thread_and_time(journey: Journey) -> None:
