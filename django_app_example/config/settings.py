@@ -13,6 +13,9 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 # For the comparison only: the same shop, but with the standard library where ctxkit was.
 WITH_CTXKIT = not os.environ.get("SHOP_WITHOUT_CTXKIT")
 
+# Who runs what is to outlive the request: "embedded", "django" or "celery".
+ENGINE = os.environ.get("SHOP_ENGINE", "embedded")
+
 SECRET_KEY = os.environ.get("SECRET_KEY", "an example keeps no secrets")
 DEBUG = bool(os.environ.get("DEBUG"))
 ALLOWED_HOSTS = os.environ.get("ALLOWED_HOSTS", "*").split(",")
@@ -34,6 +37,9 @@ if WITH_CTXKIT:
     INSTALLED_APPS.append("ctxkit.django")
     # This package keeps its state in a threading.local: make that follow the request as well.
     CTXKIT = {"ADOPT": ["vendored.oldaudit._state"]}
+    if ENGINE == "django":
+        # Tasks of Django's framework take the context along, and can be an engine.
+        CTXKIT["TASKS"] = True
 
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"

@@ -10,9 +10,14 @@ class ShopConfig(AppConfig):
     name = "shop"
 
     def ready(self) -> None:
-        """Record a span for each call of a function, in whichever thread or worker that is."""
-        if settings.WITH_CTXKIT:
-            import ctxkit
-            from ctxkit.functions.interceptors import span
+        """Record a span for each call of a function, and choose who runs what is spawned."""
+        if not settings.WITH_CTXKIT:
+            return
+        import ctxkit
+        from ctxkit.functions import set_engine
+        from ctxkit.functions.interceptors import span
 
-            ctxkit.add_interceptor(span())
+        ctxkit.add_interceptor(span())
+        set_engine(settings.ENGINE)
+        if settings.ENGINE == "celery":
+            import config.celery  # noqa: F401 - who sends needs the application, too

@@ -141,6 +141,47 @@ def test_buying_is_one_trace_across_view_pool_and_worker(
     assert "we have written to you" in page
 
 
+def test_letter_of_a_task_of_django_is_written_by_its_backend(environment: Environment) -> None:
+    pytest.importorskip("django.tasks")
+    with serve("wsgi", environment | {"SHOP_ENGINE": "django"}, freeze=False) as server:
+        exchange = server.request("POST", "/products/sencha/buy/", headers=FORM, body=ORDER)
+        assert exchange.status == 302, server.output()
+        # Django's own backend runs a task where it is enqueued.
+        page = server.request("GET", exchange.header("location") or "").body.decode()
+    assert "we have written to you" in page
+
+
+@pytest.mark.skipif("REDIS_URL" not in os.environ, reason="REDIS_URL names no Redis")
+def test_letter_of_a_worker_of_celery_is_in_the_trace_of_its_request(
+    sink: TelemetrySink, environment: Environment
+) -> None:
+    pytest.importorskip("celery")
+    environment |= {
+        "SHOP_ENGINE": "celery",
+        "CELERY_BROKER_URL": f"{os.environ['REDIS_URL'].rpartition('/')[0]}/15",
+    }
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = REQUEST | FORM | {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    command = [sys.executable, "-m", "celery", "-A", "config.celery", "worker", "-c", "1"]
+    with (
+        serve("wsgi", environment, freeze=False) as server,
+        subprocess.Popen(command, cwd=ROOT, env=_merged(environment)) as worker,
+    ):
+        try:
+            exchange = server.request("POST", "/products/sencha/buy/", headers=headers, body=ORDER)
+            assert exchange.status == 302, server.output()
+            [letter] = sink.wait_for(is_the_letter, timeout=40)
+        finally:
+            worker.terminate()
+    assert letter.trace_id == trace
+    assert letter.data["attributes"]["request_id"] == "r-9"
+    assert letter.data["end"] > exchange.times.complete
+
+
+def is_the_letter(item: Item) -> bool:
+    return item.kind == "otel.span" and item.name == "shop.confirmations:confirm"
+
+
 @pytest.mark.parametrize("protocol", SERVERS)
 def test_without_ctxkit_the_same_views_run(protocol: str, environment: Environment) -> None:
     with serve(protocol, environment | {"SHOP_WITHOUT_CTXKIT": "1"}) as server:
