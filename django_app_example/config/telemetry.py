@@ -39,6 +39,9 @@ class ThreadNames(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002
         span.set_attribute("thread.name", threading.current_thread().name)
 
+    def force_flush(self, timeout_millis: int = 30000) -> bool:  # noqa: ARG002
+        return True  # else some SDKs do not ask the processors behind it
+
 
 def start_sentry() -> None:
     """Start Sentry, from settings.py. https://docs.sentry.io/platforms/python/integrations/django/."""
