@@ -11,9 +11,9 @@ from django.db import transaction
 
 from ctxkit.exceptions import EngineUnavailable
 from ctxkit.functions.spawning import set_engine
+from shop import suppliers
 from shop.models import Order, Product
 from shop.payments import PROVIDER, CardDeclinedError, charge
-from shop.suppliers import POOL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,11 +48,26 @@ class Frozen(Recording):
 
 
 @pytest.fixture
-def engine() -> Iterator[Recording]:
+def engine(all_in_time: None) -> Iterator[Recording]:
     engine = Recording()
     set_engine(engine)
     yield engine
     set_engine("embedded")
+
+
+@pytest.fixture
+def slow_boat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let one supplier take its time, and the others have plenty of it."""
+    *others, boat = suppliers.SUPPLIERS
+    monkeypatch.setattr(suppliers, "SUPPLIERS", (*others, boat._replace(seconds=60)))
+    monkeypatch.setattr(suppliers, "PATIENCE", 0.8)
+
+
+@pytest.fixture
+def all_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    *others, _ = suppliers.SUPPLIERS
+    monkeypatch.setattr(suppliers, "SUPPLIERS", [each._replace(seconds=0) for each in others])
+    monkeypatch.setattr(suppliers, "PATIENCE", 20)
 
 
 @pytest.fixture
@@ -72,6 +87,7 @@ def buy(browser: Browser, **data: Any) -> Any:
     return browser.post("/products/sencha/buy/", data, x_request_id="r-5")
 
 
+@pytest.mark.usefixtures("slow_boat")
 def test_quotes_those_that_are_late_are_left_out(browser: Browser) -> None:
     page = browser.text("/products/sencha/quotes/")
     places = [page.index(name.replace("&", "&amp;")) for name in IN_TIME]
@@ -80,19 +96,21 @@ def test_quotes_those_that_are_late_are_left_out(browser: Browser) -> None:
     assert "Slow Boat" not in page
 
 
+@pytest.mark.usefixtures("slow_boat")
 def test_quotes_of_an_async_view_are_the_same(browser: Browser) -> None:
     told = json.loads(browser.text("/products/sencha/quotes.json"))["quotes"]
     assert [quote["supplier"] for quote in told] == IN_TIME
     assert told[0]["price"] == "15.17"
 
 
+@pytest.mark.usefixtures("slow_boat")
 @pytest.mark.parametrize("page", ["quotes/", "quotes.json"])
 def test_quotes_that_are_late_are_over_when_the_response_is_there(
     browser: Browser, page: str
 ) -> None:
-    before = POOL.stats()
+    before = suppliers.POOL.stats()
     browser.get(f"/products/sencha/{page}")
-    after = POOL.stats()
+    after = suppliers.POOL.stats()
     assert after.completed - before.completed == 4
     assert (after.busy, after.waiting) == (0, 0)
 

@@ -121,7 +121,9 @@ def test_buying_is_one_trace_across_view_pool_and_worker(
     with serve(protocol, environment, freeze=False) as server:
         exchange = server.request("POST", "/products/sencha/buy/", headers=headers, body=ORDER)
         assert exchange.status == 302, server.output()
-        told = sink.wait_for(lambda item: item.name == "shop.confirmations:confirm", count=2)
+        told = sink.wait_for(
+            lambda item: item.name == "shop.confirmations:confirm", count=2, timeout=20
+        )
         items = [item for item in sink.items if item.kind == "otel.span"]
         transactions = [item for item in sink.items if item.kind == "sentry.transaction"]
         page = server.request("GET", exchange.header("location") or "").body.decode()

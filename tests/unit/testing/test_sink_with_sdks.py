@@ -67,6 +67,7 @@ def test_otlp_exporters_span_log_and_data_points_arrive_as_one_item_each() -> No
             with tracing.get_tracer("shop").start_as_current_span(
                 "brew", attributes={"beans": ["a", "b"]}
             ) as span:
+                span.add_event("boiled", {"degrees": 80})
                 counter.add(2, {"request": "r1"})
                 counter.add(1, {"request": "r2"})
                 times.record(0.5)
@@ -82,6 +83,9 @@ def test_otlp_exporters_span_log_and_data_points_arrive_as_one_item_each() -> No
         [wait] = sink.wait_for(lambda item: item.name == "wait")
     assert (span_item.name, span_item.trace_id) == ("brew", trace_id)
     assert span_item.data["attributes"] == {"beans": ["a", "b"]}
+    [event] = span_item.data["events"]
+    assert (event["name"], event["attributes"]) == ("boiled", {"degrees": 80})
+    assert span_item.data["start"] <= event["time"] <= span_item.data["end"]
     assert span_item.data["resource"]["service.name"] == "shop"
     assert span_item.data["start"] <= span_item.data["end"] <= span_item.acknowledged
     assert (log_item.name, log_item.trace_id) == ("brewed", trace_id)
