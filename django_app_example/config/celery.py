@@ -6,9 +6,9 @@ import os
 
 from celery import Celery
 from celery.signals import worker_process_init
-from ctxkit.contrib.celery import install
 
 from config.telemetry import start_opentelemetry
+from ctxkit.contrib.celery import install
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
