@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from django.apps import AppConfig, apps
+from django.apps import AppConfig
 from django.core.checks import register
 
 from ctxkit.django import checks, conf
@@ -33,10 +33,7 @@ class CtxkitConfig(AppConfig):
     def ready(self) -> None:
         """Register the checks, look after connections, and have functions be what settings say."""
         CONNECTIONS.connect()
-        if apps.is_installed("django.contrib.auth"):
-            from ctxkit.django.permissions import install_authorizer  # noqa: PLC0415 - has users
-
-            install_authorizer()
+        conf.authorize_users()
         with suppress(ConfigurationError):
             conf.configure_declared()
         register(checks.check_settings, "ctxkit")

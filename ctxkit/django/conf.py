@@ -260,6 +260,14 @@ def require_app() -> None:
         )
 
 
+def authorize_users() -> None:
+    """Have Django's users decide about permissions, where there are any."""
+    if apps.is_installed("django.contrib.auth"):
+        from ctxkit.django.permissions import install_authorizer  # noqa: PLC0415 - has users
+
+        install_authorizer()
+
+
 def spool_declared() -> None:
     """Start the spool if ``CTXKIT["SPOOL"]`` says so, and stop it if it says no."""
     declared = _declared()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from django.apps import apps
 from django.core.exceptions import MiddlewareNotUsed
 
 from ctxkit.boundary import CROSSING
@@ -70,10 +69,7 @@ class ContextMiddleware:
         conf.adopt_declared()
         conf.install_declared()
         conf.spool_declared()
-        if apps.is_installed("django.contrib.auth"):
-            from ctxkit.django.permissions import install_authorizer  # noqa: PLC0415 - has users
-
-            install_authorizer()
+        conf.authorize_users()
         conf.configure_declared()
         self.get_response = get_response
         self._is_async = iscoroutinefunction(get_response)

@@ -214,4 +214,6 @@ async def acall(target: Callable[P, R] | str, /, *args: Any, **kwargs: Any) -> A
         return await unit.wrapper(*args, **kwargs)
     from ctxkit.functions.starting import in_thread  # noqa: PLC0415 - brings asyncio
 
-    return await in_thread(unit, unit.wrapper, args, kwargs)
+    unit.chain()  # which makes the options, too
+    timeout: float | None = unit.options.get("timeout") or None
+    return await in_thread(unit, unit.wrapper, args, kwargs, timeout)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from ctxkit.exceptions import DuplicateName, FunctionNotFound, InvalidTarget
+from ctxkit.exceptions import ConfigurationError, DuplicateName, FunctionNotFound, InvalidTarget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +21,17 @@ _LONGEST_SHOWN: Final = 128
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """Return what a function is called if nobody says otherwise: ``"package.module:name"``."""
-    return f"{function.__module__}:{function.__qualname__}"
+    """Return what a function is called if nobody says otherwise: ``"package.module:name"``.
+
+    Raises:
+        ConfigurationError: It has no name: it is a partial, or an object that can be called.
+    """
+    name = getattr(function, "__qualname__", None)
+    if name is None:
+        raise ConfigurationError(
+            "function", f"got {function!r}, which has no name", "Give it one: function(name=...)."
+        )
+    return f"{function.__module__}:{name}"
 
 
 def register(unit: Unit) -> Unit:
@@ -117,4 +126,5 @@ def _imported(name: str) -> Unit:
 def _source(unit: Unit) -> tuple[object, ...]:
     function = unit.function
     code = getattr(function, "__code__", None)
-    return function.__module__, function.__qualname__, getattr(code, "co_filename", None)
+    name = getattr(function, "__qualname__", id(function))
+    return getattr(function, "__module__", None), name, getattr(code, "co_filename", None)

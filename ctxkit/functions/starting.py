@@ -9,7 +9,7 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 
-from ctxkit.context import NO_FRAME
+from ctxkit.context import NO_FRAME, Deadline
 from ctxkit.context._children import NOTING, note
 from ctxkit.context._current import CURRENT
 from ctxkit.context._sifting import known
@@ -22,7 +22,7 @@ from ctxkit.lifecycle._survivors import running_loop
 from ctxkit.propagation.tasks import create_task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ctxkit.functions.units import Unit
 
@@ -33,20 +33,25 @@ _THREADS: Final = min(32, (os.cpu_count() or 1) + 4)
 _executors: list[ThreadPoolExecutor] = []
 
 
-def start(unit: Unit, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+def start(
+    unit: Unit, call: Callable[..., Any], options: Mapping[str, Any], args: Any, kwargs: Any
+) -> Any:
     """Start a call; see :meth:`ctxkit.functions.Bound.start`.
 
     Args:
         unit: The function.
         call: What to call: it, or it with further values or other options.
+        options: What holds for its calls. The time that it has to wait for a thread is a part
+            of its timeout.
         args: The arguments.
         kwargs: The keyword arguments.
     """
+    timeout: float | None = options.get("timeout") or None
     owner = open_lifetime("start")
     started: Any
     with Alone():  # it does not share the places of its caller
         if running_loop() is None:
-            started = _started(unit, call, args, kwargs)
+            started = _started(unit, call, timeout, args, kwargs)
             # In an empty context: the pool may start a worker, which keeps what it finds.
             Context().run(_executor().submit, started.run)
             if NOTING.on:
@@ -54,16 +59,19 @@ def start(unit: Unit, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         elif unit.asynchronous:
             started = create_task(call(*args, **kwargs), name=unit.name)
         else:
-            started = create_task(in_thread(unit, call, args, kwargs), name=unit.name)
+            waiting = in_thread(unit, call, args, kwargs, timeout)
+            started = create_task(waiting, name=unit.name)
     if owner is not None:
         owner.started.add(started)
         started.add_done_callback(partial(_ended, owner))
     return started
 
 
-async def in_thread(unit: Unit, call: Callable[..., R], args: Any, kwargs: Any) -> R:
+async def in_thread(
+    unit: Unit, call: Callable[..., R], args: Any, kwargs: Any, seconds: float | None
+) -> R:
     """Run a synchronous function in a thread of the loop; cancelled, cancel it and wait."""
-    started: Started[R] = _started(unit, call, args, kwargs)
+    started: Started[R] = _started(unit, call, seconds, args, kwargs)
     loop = asyncio.get_running_loop()
     result = asyncio.wrap_future(started)
     Context().run(loop.run_in_executor, None, started.run)  # see start()
@@ -84,10 +92,19 @@ async def in_thread(unit: Unit, call: Callable[..., R], args: Any, kwargs: Any) 
     return result.result()
 
 
-def _started(unit: Unit, call: Callable[..., R], args: Any, kwargs: Any) -> Started[R]:
+def _started(
+    unit: Unit, call: Callable[..., R], timeout: float | None, args: Any, kwargs: Any
+) -> Started[R]:
     if unit.asynchronous:
         call = partial(_in_loop, call)
-    return Started(unit.name, partial(call, *args, **kwargs))
+    return Started(unit.name, partial(call, *args, **kwargs), timeout)
+
+
+def _earlier(inherited: Deadline | None, owner: str, timeout: float | None) -> Deadline | None:
+    if timeout is None:
+        return inherited
+    own = Deadline.after(timeout, owner)
+    return own if inherited is None or own.at < inherited.at else inherited
 
 
 def _in_loop(call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
@@ -135,6 +152,7 @@ class Started(Future[R]):
     Args:
         name: The name of the function.
         job: What to call.
+        timeout: The seconds that it has from now on; None for those of its caller.
 
     Context:
         Captured now.
@@ -148,12 +166,12 @@ class Started(Future[R]):
         looked_at: Whether somebody has asked for its result, or its error.
     """
 
-    def __init__(self, name: str, job: Callable[[], R]) -> None:
+    def __init__(self, name: str, job: Callable[[], R], timeout: float | None = None) -> None:
         super().__init__()
         self.name: str = name
         self.looked_at: bool = False
         outer = CURRENT.get(NO_FRAME)
-        frame = CallFrame.over(outer, known(outer), outer.deadline)
+        frame = CallFrame.over(outer, known(outer), _earlier(outer.deadline, name, timeout))
         self._lifetime = frame.lifetime = Lifetime(name)
         context = copy_context()
         context.run(CURRENT.set, frame)

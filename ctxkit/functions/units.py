@@ -124,7 +124,8 @@ class Unit:
         """Call it, and do not wait: see :meth:`Bound.start`."""
         from ctxkit.functions.starting import start  # noqa: PLC0415 - few programs start anything
 
-        return start(self, self.wrapper, args, kwargs)
+        self.chain()  # which makes the options, too
+        return start(self, self.wrapper, self.options, args, kwargs)
 
     def spawn(self, *args: Any, **kwargs: Any) -> Any:
         """Hand it to an engine: see :meth:`Bound.spawn`."""
@@ -233,7 +234,7 @@ class Bound(Generic[P, R_co]):
         """
         from ctxkit.functions.starting import start  # noqa: PLC0415 - as above
 
-        return start(self._unit, self, args, kwargs)
+        return start(self._unit, self, self.options(), args, kwargs)
 
     def spawn(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Hand the call to an engine, to run outside of this request, and after it.

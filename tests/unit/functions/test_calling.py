@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import gc
 import inspect
 import pickle
@@ -426,6 +427,14 @@ def test_what_cannot_be_a_function_is_refused(make: Any, error: Any, message: st
 
 def _generates() -> Any:
     yield 1
+
+
+def test_callable_without_a_name_needs_one() -> None:
+    double = functools.partial(lambda number, factor: number * factor, factor=2)
+    with pytest.raises(ConfigurationError, match=r"which has no name\. Give it one"):
+        ctxkit.function(double)
+    assert ctxkit.function(name="shop:double_of_two")(double)(4) == 8
+    assert ctxkit.call("shop:double_of_two", 4) == 8
 
 
 def test_frame_of_a_call_is_forgotten_when_it_returns(made: Any) -> None:

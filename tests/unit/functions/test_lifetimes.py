@@ -555,6 +555,28 @@ def test_waiting_for_what_was_started_needs_no_further_thread() -> None:
     assert branch(4) == 81
 
 
+@pytest.mark.rule("F-4A")
+def test_wait_for_a_thread_is_a_part_of_the_timeout() -> None:
+    from ctxkit.functions import starting  # noqa: PLC0415 - whose threads are taken
+
+    gate = threading.Event()
+
+    @ctxkit.function
+    def blocks() -> None:
+        assert gate.wait(10)
+
+    late = ctxkit.function(timeout=0.01)(lambda: pytest.fail("entered"))
+    blocked = [blocks.start() for _ in range(starting._THREADS)]
+    waiting = late.start()
+    time.sleep(0.02)
+    gate.set()
+    with pytest.raises(DeadlineExceeded, match="lambda"):
+        # Not without a timeout, which would run it here.
+        waiting.result(10)
+    for each in blocked:
+        each.result()
+
+
 def test_future_that_was_cancelled_before_it_began_never_begins() -> None:
     from ctxkit.functions.starting import Started  # noqa: PLC0415 - what start() makes
 
