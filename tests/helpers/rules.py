@@ -39,21 +39,18 @@ class Rule:
     status: str
     group: str
     reason: str = ""
-    pending: bool = False
     tests: list[str] = field(default_factory=list)
 
 
 def read_rules() -> dict[str, Rule]:
     """Return every rule by its id, with its tests."""
     table = tomllib.loads((FOLDER / "rules.toml").read_text())
-    pending = set(table.get("pending", ()))
     rules = {
-        rule["id"]: Rule(**rule, group=group["title"], pending=rule["id"] in pending)
+        rule["id"]: Rule(**rule, group=group["title"])
         for group in table["groups"]
         for rule in group["rules"]
     }
     assert len(rules) == sum(len(group["rules"]) for group in table["groups"]), "an id twice"
-    assert pending <= set(rules), "pending names no rule"
     for name, ids in marked_tests():
         for each in ids:
             assert each in rules, f"{name} is about {each}, which is no rule"
@@ -72,8 +69,8 @@ def _problem(rule: Rule) -> str | None:
     if bool(rule.reason) is (rule.status == "kept"):
         return f"is {rule.status}, and gives {'a' if rule.reason else 'no'} reason"
     if rule.status == "dropped":
-        return "is dropped, and has tests or is pending" if rule.tests or rule.pending else None
-    return None if rule.tests or rule.pending else "has no test"
+        return "is dropped, and has tests" if rule.tests else None
+    return None if rule.tests else "has no test"
 
 
 def marked_tests() -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -162,7 +159,4 @@ def read_outcomes(folder: Path) -> dict[str, str]:
 def result_of(rule: Rule, outcomes: Mapping[str, str]) -> str:
     """Return how the tests of a rule ended, all in all: as the worst of them did."""
     ends = [outcomes.get(name, "not run") for name in rule.tests]
-    if not ends:
-        return "-" if rule.status == "dropped" else "pending"
-    worst = max(ends, key=OUTCOMES.index)
-    return f"{worst}, more pending" if rule.pending else worst
+    return max(ends, key=OUTCOMES.index) if ends else "-"
