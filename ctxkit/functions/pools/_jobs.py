@@ -28,14 +28,25 @@ class JobFuture(Future[Any]):
     def __init__(self, job: Job) -> None:
         super().__init__()
         self._job = ref(job)
+        self._untold = [None]  # only one can take it out
 
     def cancel(self) -> bool:
         """Cancel the job, if it has not begun."""
-        cancelled = super().cancel()
-        job = self._job()
-        if cancelled and job is not None:
+        job = self._job()  # before: a thread that finds it cancelled lets go of it
+        if not super().cancel():
+            return False
+        if job is not None:
             job.give_up()
-        return cancelled
+        self.begins()
+        return True
+
+    def begins(self) -> bool:
+        """Tell those who wait, once, that the job begins or was cancelled; return which."""
+        try:
+            self._untold.pop()
+        except IndexError:
+            return False
+        return self.set_running_or_notify_cancel()
 
 
 @final
@@ -71,7 +82,7 @@ class Job(Waiter):
         try:
             self._crew.put_to_work(self)
         except RuntimeError as error:  # no thread can be started
-            if self.future.set_running_or_notify_cancel():
+            if self.future.begins():
                 self.future.set_exception(error)
             self._over()
             return False
@@ -85,7 +96,7 @@ class Job(Waiter):
     def run(self) -> None:
         """Do it, give the slot back, and tell the future, in this order."""
         future, slot = self.future, self.slot
-        if not future.set_running_or_notify_cancel() or slot is None:
+        if slot is None or not future.begins():
             return  # give_up() gives back the slot
         call, args, kwargs = self._call, self._args, self._kwargs
         self._forget()

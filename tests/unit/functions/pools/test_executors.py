@@ -147,6 +147,33 @@ def test_cancelled_job_leaves_the_queue_at_once() -> None:
     assert pool.stats()[1:4] == (0, 0, 2)
 
 
+def test_who_waits_for_a_job_is_told_that_it_was_cancelled() -> None:
+    with Pool.static(1) as pool, pool.acquire():
+        waiting = pool.submit(int)
+        assert waiting.cancel()
+        assert waiting.cancel()
+        assert futures.wait([waiting], 5).done == {waiting}
+
+
+@pytest.mark.rule("F-42")
+def test_place_of_a_job_that_is_cancelled_as_it_gets_a_thread_is_not_lost() -> None:
+    begun = threading.Event()
+    with Pool.static(1) as pool:
+        running = pool.submit(begun.wait, 10)
+        waiting = pool.submit(int)
+
+        def meanwhile(_: object) -> None:
+            """Have a thread take the job, and let go of it, between two lines of cancel()."""
+            begun.set()
+            running.result(10)
+            _until(lambda: pool._crew.idle)  # type: ignore[union-attr]
+
+        waiting.add_done_callback(meanwhile)
+        assert waiting.cancel()
+        assert pool.stats()[1:4] == (0, 0, 1)
+        assert pool.submit(int).result(10) == 0
+
+
 def test_map_waits_for_room_among_its_own_items() -> None:
     with Pool.static(2, buffer=1) as pool:
         assert list(pool.map(lambda n: time.sleep(0.001) or n, range(40))) == [*range(40)]
