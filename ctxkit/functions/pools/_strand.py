@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, wait
+from contextlib import suppress
 from contextvars import Context
-from queue import SimpleQueue
-from threading import Lock
+from queue import Empty, SimpleQueue
+from threading import RLock
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 from ctxkit.exceptions import ConfigurationError, PoolClosed
@@ -44,7 +45,7 @@ class Strand(Executor):
             )
         self._pool = pool
         self._inbox: SimpleQueue[_Item | None] = SimpleQueue()
-        self._lock = Lock()
+        self._lock = RLock()  # what is done already is told to who adds a callback
         self._job: Future[Any] | None = None
         self._ended = False
         # What was submitted before there was a thread.
@@ -64,6 +65,8 @@ class Strand(Executor):
                 # In an empty context: it is nobody's leftover, and holds nothing of a request.
                 self._job = Context().run(self._pool.submit, _serve, self._inbox)
                 Context().run(self._job.add_done_callback, self._abandon)
+                if self._job.cancelled():  # meanwhile, with the pool
+                    raise PoolClosed(repr(self))
             item = _Item(Future(), fn, args, kwargs)
             early = not self._job.running()
             if early:
@@ -89,8 +92,8 @@ class Strand(Executor):
             self._drain()
         self._inbox.put(None)
         self._look(None)
-        if wait and not job.cancelled():
-            job.exception()
+        if wait:
+            _wait((job,))
 
     def _look(self, _: object) -> None:
         """Leave the queue of the pool, if nobody waits for anything any more."""
@@ -98,16 +101,25 @@ class Strand(Executor):
             self._job.cancel()  # it does not even begin, if it has not
 
     def _abandon(self, job: Future[Any]) -> None:
-        if job.cancelled():  # it never got a thread
+        error = None if job.cancelled() else job.exception()
+        if job.cancelled() or error is not None:  # it never got a thread
             with self._lock:
                 self._ended = True
-            self._drain()
+            self._drain(error)
 
-    def _drain(self) -> None:
-        while not self._inbox.empty():
-            item = self._inbox.get()
-            if item is not None and item.future.cancel():
-                item.future.set_running_or_notify_cancel()
+    def _drain(self, error: BaseException | None = None) -> None:
+        with suppress(Empty):  # not asked before: the thread takes out of it, too
+            while True:
+                item = self._inbox.get_nowait()
+                if item is None:
+                    continue
+                if error is None:
+                    item.future.cancel()
+                if item.future.set_running_or_notify_cancel():
+                    item.future.set_exception(error)
+
+
+_wait = wait  # shutdown() has an argument of this name
 
 
 def _serve(inbox: SimpleQueue[_Item | None]) -> None:

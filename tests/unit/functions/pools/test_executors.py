@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import queue
 import subprocess
 import sys
 import threading
@@ -447,3 +448,54 @@ def test_strand_that_gets_no_thread_tells_whoever_waits() -> None:
             Strand(pool).submit(int)
     with pytest.raises(ConfigurationError, match="inline"):
         Strand(Pool.inline())
+
+
+def test_strand_for_which_no_thread_can_be_started_tells_whoever_waits() -> None:
+    def start(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with Pool.static(1) as pool, pytest.MonkeyPatch.context() as patch:
+        slot = pool.acquire()
+        strand = Strand(pool)
+        waiting = strand.submit(int)
+        patch.setattr(threading.Thread, "start", start)
+        slot.release()
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            waiting.result(10)
+        with pytest.raises(PoolClosed):
+            strand.submit(int)
+
+
+def test_strand_whose_pool_is_shut_down_as_it_begins_is_closed() -> None:
+    with Pool.static(1) as pool, pool.acquire(), pytest.MonkeyPatch.context() as patch:
+        submit = Pool.submit
+
+        def submit_and_shut_down(pool: Pool, *args: Any) -> Any:
+            future = submit(pool, *args)
+            pool.shutdown(wait=False, cancel_futures=True)
+            return future
+
+        patch.setattr(Pool, "submit", submit_and_shut_down)
+        with pytest.raises(PoolClosed):
+            Strand(pool).submit(int)
+
+
+def test_strand_that_ends_cancels_what_its_thread_has_not_taken() -> None:
+    class Taken(queue.SimpleQueue[Any]):
+        """Have the thread take the last item between two lines of shutdown()."""
+
+        def empty(self) -> bool:
+            empty = super().empty()
+            begun.set()
+            _until(super().empty)
+            return empty
+
+    begun = threading.Event()
+    with Pool.static(1) as pool:
+        strand = Strand(pool)
+        strand._inbox = Taken()
+        assert strand.submit(int).result(10) == 0
+        running = strand.submit(begun.wait, 0.01)
+        strand.submit(int)
+        strand.shutdown(cancel_futures=True)
+        assert running.done()
