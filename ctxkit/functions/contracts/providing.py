@@ -19,12 +19,13 @@ from ctxkit.exceptions import (
 from ctxkit.functions.contracts._protocols import CALL, methods_of, part_of, problems_of
 from ctxkit.functions.naming import name_of
 from ctxkit.functions.stages import checked_options
-from ctxkit.functions.units import Bound, Unit
+from ctxkit.functions.units import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from ctxkit.functions.contracts._protocols import Method
+    from ctxkit.functions.units import Bound
 
 P = TypeVar("P")
 
@@ -282,7 +283,8 @@ def use(protocol: Callable[..., P], name: str | None = None, **values: object) -
     Args:
         protocol: A :class:`typing.Protocol`.
         name: The name of an implementation.
-        values: What the methods find in their frames, by name, over what their caller has.
+        values: What the methods find in their frames, by name, over what their caller has. As
+            with ``function.using()``, ``actor`` asks for a permission, and ``scope`` narrows.
 
     Returns:
         An instance of the protocol. A call of ``method`` is called
@@ -305,7 +307,7 @@ def use(protocol: Callable[..., P], name: str | None = None, **values: object) -
     if not values:
         return cast("P", binding.instance)
     methods: dict[str, Bound[..., Any]] = {
-        method: Bound(unit, values, {}) for method, unit in binding.units.items()
+        method: unit.using(values) for method, unit in binding.units.items()
     }
     return cast("P", contract.instance(methods))
 

@@ -127,6 +127,18 @@ def test_values_are_seen_by_the_methods_and_by_nobody_else() -> None:
         assert ctxkit.use(Payments).charge(7)[-1] == "acme"
 
 
+@pytest.mark.rule("F-71")
+def test_to_have_methods_act_for_somebody_else_is_asked_for() -> None:
+    ctxkit.provide(Payments, STRIPE)
+    payments = ctxkit.use(Payments, actor="root")
+    with pytest.raises(ConfigurationError, match=r"ctxkit\.impersonate"):
+        payments.charge(7)
+    with pytest.raises(ConfigurationError, match=r"ctxkit\.impersonate"):
+        asyncio.run(payments.refund(7))
+    with pytest.raises(ConfigurationError, match="actor=None"):
+        ctxkit.use(Payments, actor=None)
+
+
 def test_options_hold_for_all_methods() -> None:
     @ctxkit.interceptor
     def closed(call: Any) -> Any:
