@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ctxkit.context import current
 from ctxkit.context._hops import declared
 from ctxkit.context.key import name_of
 from ctxkit.exceptions import MissingContext
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from ctxkit.boundary.intercepting import Call, Interceptor, Plan
-    from ctxkit.context import Key
+    from ctxkit.context import Frame, Key
 
 
 def requires(*keys: str | Key[Any], at: Collection[str] = ("call",)) -> Interceptor:
@@ -35,14 +36,16 @@ def requires(*keys: str | Key[Any], at: Collection[str] = ("call",)) -> Intercep
 
 
 def _checked(names: tuple[str, ...], call: Call) -> Plan:
-    missing = tuple(name for name in names if not _arrives(name, call))
+    # Not call.frame: what interceptors further out have bound since is inherited, too.
+    frame = current()
+    missing = tuple(name for name in names if not _arrives(name, call, frame))
     if missing:
         raise MissingContext(call.name, missing)
     return (yield call)
 
 
-def _arrives(name: str, call: Call) -> bool:
+def _arrives(name: str, call: Call, frame: Frame) -> bool:
     if name in call.values:
         return True
     key = declared(name)
-    return name in call.frame and (key is None or "thread" in key.hops)
+    return name in frame and (key is None or "thread" in key.hops)

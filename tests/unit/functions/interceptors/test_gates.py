@@ -11,7 +11,7 @@ from helpers.calls import Failing, call_of
 
 import ctxkit
 from ctxkit.boundary.intercepting import arun
-from ctxkit.context import Deadline, Frame
+from ctxkit.context import Deadline
 from ctxkit.exceptions import ConfigurationError, MissingContext, PoolFull
 from ctxkit.flushing import add_sink, on_report, remove_sink
 from ctxkit.functions.interceptors import flush, limit, log, requires
@@ -78,10 +78,9 @@ HERE = ctxkit.Key[str]("interceptors_here", hops=())
 @pytest.mark.rule("F-83")
 def test_all_that_is_missing_is_named_and_the_body_not_entered(drive: Any) -> None:
     body = Failing()
-    frame = Frame({"tenant": None, "interceptors_here": "stays"})
     guard = requires("tenant", HERE, "user_id", "actor")
-    with pytest.raises(MissingContext) as caught:
-        drive(body, guard, frame=frame, values={"actor": 7})
+    with ctxkit.bind({"tenant": None, HERE: "stays"}), pytest.raises(MissingContext) as caught:
+        drive(body, guard, values={"actor": 7})
     assert caught.value.missing == ("interceptors_here", "user_id")
     assert body.calls == 0
 
@@ -89,7 +88,8 @@ def test_all_that_is_missing_is_named_and_the_body_not_entered(drive: Any) -> No
 @pytest.mark.rule("F-83")
 def test_call_that_has_what_is_required_goes_on(drive: Any) -> None:
     guard = requires("tenant", HERE)
-    assert drive(Failing(), guard, frame=Frame({"tenant": 1}), values={HERE.name: "given"}) == 1
+    with ctxkit.bind(tenant=1):
+        assert drive(Failing(), guard, values={HERE.name: "given"}) == 1
 
 
 def test_requirement_that_is_no_name_is_refused() -> None:

@@ -108,6 +108,20 @@ def test_required_values_are_looked_for_in_the_frame_and_in_the_call() -> None:
         assert greet.using({"user_id": 7})() == ("acme", 7)
 
 
+@pytest.mark.rule("F-83")
+def test_required_values_that_an_interceptor_further_out_has_bound_are_found() -> None:
+    @ctxkit.interceptor(order=15)
+    def binding(call: Any) -> Any:
+        with ctxkit.bind(tenant="acme"):
+            return (yield call)
+
+    @ctxkit.function(name="o:bound", requires=["tenant"], interceptors=[binding])
+    def greet() -> Any:
+        return ctxkit.get("tenant")
+
+    assert greet() == "acme"
+
+
 @pytest.fixture
 def everywhere() -> Iterator[None]:
     chosen = [span(), log()]
