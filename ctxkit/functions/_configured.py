@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, final
 
 from ctxkit.boundary.intercepting import CHAIN
-from ctxkit.exceptions import DuplicateName, PoolClosed
+from ctxkit.exceptions import ConfigurationError, DuplicateName, PoolClosed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -192,8 +192,8 @@ class NamedPool:
             version, pool = self._now()
             try:
                 return pool.acquire(deadline)
-            except PoolClosed:  # by a change, since we looked
-                if version == configured.version:
+            except PoolClosed:  # since we looked
+                if not self._has_another(version, pool):
                     raise
 
     async def aacquire(self, deadline: Deadline | None = None) -> Slot | NoSlot:
@@ -203,7 +203,7 @@ class NamedPool:
             try:
                 return await pool.aacquire(deadline)
             except PoolClosed:
-                if version == configured.version:
+                if not self._has_another(version, pool):
                     raise
 
     def _now(self) -> tuple[int, Pool]:
@@ -212,6 +212,17 @@ class NamedPool:
             version = configured.version  # before it is looked up: no change is to be missed
             known = self._known = version, configured.pool(self.name)
         return known
+
+    def _has_another(self, version: int, closed: Pool) -> bool:
+        """Return whether to look again: there may be another pool of that name by now."""
+        if version != configured.version:
+            return True
+        try:
+            pool = configured.pool(self.name)
+        except ConfigurationError:  # none at all
+            return False
+        self._known = version, pool
+        return pool is not closed
 
     def __repr__(self) -> str:
         return f"NamedPool({self.name!r})"

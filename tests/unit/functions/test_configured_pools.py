@@ -157,6 +157,20 @@ def test_pool_that_was_made_in_code_is_found_by_its_name() -> None:
     pool.close()
 
 
+def test_pool_that_was_closed_gives_way_to_the_next_one_of_its_name() -> None:
+    named = NamedPool("made")
+    with Pool.static(1, name="made"):
+        named.acquire().release()
+    with pytest.raises(PoolClosed):
+        named.acquire()
+    with pytest.raises(PoolClosed):
+        asyncio.run(named.aacquire())
+    with Pool.static(1, name="made") as pool:
+        named.acquire().release()
+        asyncio.run(named.aacquire()).release()
+        assert pool.stats().completed == 2
+
+
 def test_pool_of_a_name_is_looked_up_at_its_use() -> None:
     pool = NamedPool("nowhere")
     assert repr(pool) == "NamedPool('nowhere')"
