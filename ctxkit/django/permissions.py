@@ -69,7 +69,8 @@ class DjangoAuthorizer(security.Authorizer):
         user = await _auser(actor)
         if not _may_act(user):
             return False
-        kinds = cast("list[type]", [type(each) for each in (user, *get_backends())])
+        # Of a lazy user, as request.user is one, that of the user.
+        kinds = cast("list[type]", [each.__class__ for each in (user, *get_backends())])
         if all(map(_has_twins, kinds)):
             return bool(await user.ahas_perm(permission, resource))
         return bool(await sync_to_async(user.has_perm)(permission, resource))
@@ -149,7 +150,7 @@ def _user(actor: Any) -> Any:
     """Return the user that ``actor`` is, or None."""
     if isinstance(actor, UserHolder):
         return actor.get()
-    if not isinstance(actor, (str, int)):
+    if not _is_key(actor):
         return actor
     return _kept(actor) or _keep(actor, _query(actor).first())
 
@@ -157,9 +158,13 @@ def _user(actor: Any) -> Any:
 async def _auser(actor: Any) -> Any:
     if isinstance(actor, UserHolder):
         return await actor.aget()
-    if not isinstance(actor, (str, int)):
+    if not _is_key(actor):
         return actor
     return _kept(actor) or _keep(actor, await _query(actor).afirst())
+
+
+def _is_key(actor: Any) -> bool:
+    return isinstance(actor, (str, int)) and not isinstance(actor, bool)
 
 
 def _query(key: str | int) -> QuerySet[Any]:

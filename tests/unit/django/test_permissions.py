@@ -325,14 +325,20 @@ def test_user_model_that_decides_in_one_colour_decides_in_both(ask: Any) -> None
         def has_perm(self, *_: object) -> bool:
             return False
 
-    with ctxkit.bind({ACTOR: Careful()}), pytest.raises(PermissionDenied):
-        ask(VIEW)
+    for actor in (Careful(), SimpleLazyObject(Careful)):  # the latter as in request.user
+        with ctxkit.bind({ACTOR: actor}), pytest.raises(PermissionDenied):
+            ask(VIEW)
 
 
 @BOTH
 def test_actor_who_is_no_user_is_an_error(ask: Any) -> None:
     with (
         ctxkit.bind({ACTOR: object()}),
+        pytest.raises(ConfigurationError, match="must be a user of Django"),
+    ):
+        ask(VIEW)
+    with (
+        ctxkit.bind({ACTOR: True}),  # no 1, the key of the first user
         pytest.raises(ConfigurationError, match="must be a user of Django"),
     ):
         ask(VIEW)
