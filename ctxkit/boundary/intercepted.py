@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 #: Where an environ or a scope says that its interceptors were run, by a boundary further out.
 INTERCEPTED: Final = "ctxkit.intercepted"
+# Those of RFC 9110, PATCH of RFC 5789, and QUERY.
+_METHODS: Final = frozenset(
+    ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE")
+)
 
 
 class Refusal(NamedTuple):
@@ -72,8 +76,10 @@ def request_call(method: str, args: tuple[Any, ...], *, asynchronous: bool) -> C
     """Return what interceptors are told of a request.
 
     Its name is the same for all of a method: names are for metrics, and a path is anything. The
-    frame tells it, and the route.
+    frame tells it, and the route. So may be a method: what nobody has heard of is ``_OTHER``.
     """
+    if method not in _METHODS:
+        method = "_OTHER"
     return Call(f"http {method}", "http", args, {}, frame=current(), asynchronous=asynchronous)
 
 

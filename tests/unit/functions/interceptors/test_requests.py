@@ -93,3 +93,21 @@ def test_request_is_logged_by_its_method(serve: Any, caplog: pytest.LogCaptureFi
     with caplog.at_level("INFO", "ctxkit.functions"):
         assert serve(lambda: b"") == 200
     assert caplog.messages[0] == "ctxkit.call.begin: http GET"
+
+
+def test_method_that_nobody_knows_is_no_name_of_its_own() -> None:
+    names: list[str] = []
+
+    @ctxkit.interceptor(at={"http"})
+    def named(call: Any) -> Any:
+        names.append(call.name)
+        return (yield call)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    ctxkit.add_interceptor(named)
+    for method in ("PUT", "QUERY", "put", "X-7f3a"):
+        asyncio.run(asgi.Exchange(method=method)(ctxkit.ASGIMiddleware(app)))
+    assert names == ["http PUT", "http QUERY", "http _OTHER", "http _OTHER"]
