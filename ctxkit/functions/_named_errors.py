@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, cast
 
+from ctxkit.functions._reading import loaded
+
 if TYPE_CHECKING:
     from ctxkit.functions._reading import Place
 
@@ -51,8 +53,7 @@ def read_errors(place: Place, value: object) -> NamedErrors:
     for name in names:
         if not isinstance(name, str) or not all(_parts(name)):
             raise place.refuse(f"must be names of errors, not {name!r}", _FIX)
-        module = sys.modules.get(_parts(name)[0])
-        if module is not None and _class(name) is None:
+        if _is_imported(_parts(name)[0]) and _class(name) is None:
             raise place.refuse(f"names {name!r}, which is no class of errors", _FIX)
     return NamedErrors(tuple(cast("list[str]", names)))
 
@@ -62,7 +63,13 @@ def _parts(name: str) -> tuple[str, str]:
     return (module, rest) if colon else ("builtins", name)
 
 
+def _is_imported(module: str) -> bool:
+    """Return whether a module has all of its names: one that declares a function may not yet."""
+    found = sys.modules.get(module)
+    spec = getattr(found, "__spec__", None)
+    return spec is not None and not getattr(spec, "_initializing", False)
+
+
 def _class(name: str) -> type[Exception] | None:
-    module, attribute = _parts(name)
-    found: object = getattr(sys.modules.get(module), attribute, None)
+    found = loaded(*_parts(name))
     return found if isinstance(found, type) and issubclass(found, Exception) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -53,6 +54,14 @@ def close_to(name: str, known: Iterable[str]) -> str | None:
     folded = {each.lower(): each for each in known}
     close = get_close_matches(name.lower(), folded, n=1)
     return folded[close[0]] if close else None
+
+
+def loaded(module: str, path: str) -> object:
+    """Return what a module that is imported has under a path; None where it has nothing."""
+    found: object = sys.modules.get(module)
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    return found
 
 
 def dotted(text: str, key: str) -> str:

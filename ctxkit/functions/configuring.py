@@ -15,7 +15,7 @@ from ctxkit.exceptions import ConfigurationError
 from ctxkit.functions._configured import Configuration, configured
 from ctxkit.functions._option_settings import read_options
 from ctxkit.functions._pool_settings import PoolSettings, read_pool
-from ctxkit.functions._reading import Place, close_to, dotted, entries
+from ctxkit.functions._reading import Place, close_to, dotted, entries, loaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -83,12 +83,9 @@ def missing_functions(configuration: Configuration) -> list[str]:
 
 def _is_missing(name: str) -> bool:
     module, _, path = name.partition(":")
-    found: object = sys.modules.get(module)
-    if found is None or path == "*" or "<locals>" in path:
+    if module not in sys.modules or path == "*" or "<locals>" in path:
         return False
-    for part in path.split("."):
-        found = getattr(found, part, None)
-    return found is None
+    return loaded(module, path) is None
 
 
 def checked(

@@ -160,7 +160,7 @@ class Retry:
             return float(answer)
         raise ConfigurationError(
             "Retry(on=)",
-            f"has returned {answer!r} for {error!r}",
+            f"has returned {answer!r} for an error of class {type(error).__qualname__}",
             "Return True, False, or the seconds to wait.",
         )
 
