@@ -135,7 +135,7 @@ def test_limit_stays_within_the_bounds_whatever_happens(sizes: list[int], seed: 
     chance = Random(seed)
     fed = Controller(high, low, initial, Random(seed))
     now = 0.0
-    threads = threading.enumerate()
+    threads = {*threading.enumerate()}  # others may end
     for _ in range(300):
         now += chance.choice((0.0, 0.001, 0.02, 60.0))
         limit = fed.completed(
@@ -146,7 +146,7 @@ def test_limit_stays_within_the_bounds_whatever_happens(sizes: list[int], seed: 
         )
         assert low <= limit <= high
         assert limit == fed.limit
-    assert threading.enumerate() == threads
+    assert threads.issuperset(threading.enumerate())
 
 
 @pytest.mark.rule("F-54")

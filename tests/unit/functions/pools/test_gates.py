@@ -563,7 +563,7 @@ def test_finalizer_may_release_while_its_thread_has_the_lock() -> None:
 @pytest.mark.parametrize("kind", ["inline", "static", "lazy", "adaptive"])
 def test_call_runs_in_the_thread_of_its_caller_in_every_pool(kind: str) -> None:
     pool = Pool.auto(kind)
-    before = threading.enumerate()
+    before = {*threading.enumerate()}  # others may end
     with pool.acquire():
-        assert threading.enumerate() == before
+        assert before.issuperset(threading.enumerate())
     pool.shutdown()
