@@ -75,16 +75,19 @@ def _refusal(place: Place, name: str, value: object) -> ConfigurationError | Non
     """Return what is wrong with one argument, if anything is."""
     place = place.under(name)
     if name == "on":
-        return None if _is_on(value) else place.refuse(f"must be {_ON[0]}, not {value!r}", _ON[1])
+        if value is None or chooses_errors(value):
+            return None
+        return place.refuse(f"must be {_ON[0]}, not {value!r}", _ON[1])
     kinds, least, most, wanted, example = _WANTED[name]
     if isinstance(value, kinds) and not isinstance(value, bool) and least <= value <= most:
         return None
     return place.refuse(f"must be {wanted}, not {value!r}", f"Write it like {example}.")
 
 
-def _is_on(value: object) -> bool:
+def chooses_errors(value: object) -> bool:
+    """Return whether ``value`` is a class of errors, a tuple of such, or a function of one."""
     one = not isinstance(value, tuple)
     classes = cast("tuple[object, ...]", (value,) if one else value)
     if all(isinstance(each, type) and issubclass(each, Exception) for each in classes):
         return bool(classes)
-    return value is None or (one and callable(value) and not isinstance(value, type))
+    return one and callable(value) and not isinstance(value, type)

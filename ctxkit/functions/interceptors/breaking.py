@@ -6,11 +6,12 @@ import os
 from _thread import allocate_lock
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Any, cast, final
+from typing import TYPE_CHECKING, cast, final
 
 from ctxkit.exceptions import Cancelled, CircuitOpen, ConfigurationError
 from ctxkit.flushing.breaker import Breaker
 from ctxkit.flushing.budget import checked_timeout
+from ctxkit.functions._retry_arguments import chooses_errors
 from ctxkit.functions.interceptors._making import NO_REQUESTS, made
 
 if TYPE_CHECKING:
@@ -174,16 +175,16 @@ def _judge(on: object) -> Callable[[Exception], bool]:
     """
     if on is None:
         return _blames_function
-    if callable(on) and not isinstance(on, type):
-        return cast("Callable[[Exception], bool]", on)
-    classes: tuple[Any, ...] = cast("Any", on) if isinstance(on, tuple) else (on,)
-    if all(isinstance(each, type) and issubclass(each, Exception) for each in classes):
+    if not chooses_errors(on):
+        raise ConfigurationError(
+            "circuit_breaker(on=)",
+            f"is {on!r}",
+            "Use a class of errors, a tuple of such, or a function of an error.",
+        )
+    if isinstance(on, (type, tuple)):
+        classes = cast("tuple[type[Exception], ...]", on)
         return lambda error: isinstance(error, classes)
-    raise ConfigurationError(
-        "circuit_breaker(on=)",
-        f"is {on!r}",
-        "Use a class of errors, a tuple of such, or a function of an error.",
-    )
+    return cast("Callable[[Exception], bool]", on)
 
 
 def _blames_function(error: Exception) -> bool:

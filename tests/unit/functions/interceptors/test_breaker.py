@@ -151,7 +151,14 @@ def test_forked_child_does_not_wait_for_a_thread_of_its_parent(
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"threshold": 0}, {"threshold": True}, {"rest": -1}, {"on": 3}, {"on": KeyboardInterrupt}],
+    [
+        {"threshold": 0},
+        {"threshold": True},
+        {"rest": -1},
+        {"on": 3},
+        {"on": ()},
+        {"on": KeyboardInterrupt},
+    ],
 )
 def test_breaker_that_cannot_be_is_refused(wrong: Any) -> None:
     (name,) = wrong
