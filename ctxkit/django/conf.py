@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from django.apps import apps
@@ -15,7 +14,7 @@ from django.core.signals import setting_changed
 from ctxkit.boundary import BoundaryOptions
 from ctxkit.exceptions import ConfigurationError
 from ctxkit.flushing.spooling.declared import declared as declared_spool
-from ctxkit.functions._reading import Place, indexed
+from ctxkit.functions._reading import Place, close_to, indexed
 
 if TYPE_CHECKING:
     from ctxkit.functions._configured import Configuration
@@ -387,11 +386,11 @@ def _refusal(setting: Setting, value: object) -> list[ConfigurationError]:
 
 
 def _unknown(key: object) -> ConfigurationError:
-    close = get_close_matches(str(key).upper(), _KEYS, n=1)
+    close = close_to(str(key), _KEYS)
     return ConfigurationError(
         f'CTXKIT["{key}"]',
         "is not a setting of ctxkit",
-        f"Did you mean {close[0]}?" if close else f"Known are {', '.join(_KEYS)}.",
+        f"Did you mean {close}?" if close else f"Known are {', '.join(_KEYS)}.",
     )
 
 

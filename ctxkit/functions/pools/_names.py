@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from threading import Lock
 from typing import TYPE_CHECKING, Final, cast, final
 
 from ctxkit.exceptions import ConfigurationError, DuplicateName
+from ctxkit.functions._reading import close_to
 
 if TYPE_CHECKING:
     from ctxkit.functions.pools.pool import Pool
@@ -53,8 +53,8 @@ class Names:
         pool = self._pools.get(name)
         if pool is not None:
             return pool
-        near = get_close_matches(name, self._pools, n=1)
-        hint = f"Did you mean {near[0]!r}? " if near else ""
+        near = close_to(str(name), self._pools)
+        hint = f"Did you mean {near!r}? " if near else ""
         raise ConfigurationError(
             "Pool.named()",
             f"got {name!r}, and no open pool is called so",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from contextlib import suppress
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
+
+from ctxkit.lifecycle._survivors import running_loop
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -92,9 +93,3 @@ class TaskWaiter(Waiter):
         """Let the coroutine look. Called on its loop: there is a slot, or the time is over."""
         if not self.future.done():
             self.future.set_result(None)
-
-
-def running_loop() -> AbstractEventLoop | None:
-    """Return the loop of asyncio that runs in this thread, or None; without importing it."""
-    events: Any = sys.modules.get("asyncio.events")
-    return None if events is None else events._get_running_loop()  # noqa: SLF001 - documented

@@ -12,7 +12,8 @@ from ctxkit.context import Deadline
 from ctxkit.context.lifetime import Wakeup, checkpoint
 from ctxkit.functions.pools._ledger import Ledger
 from ctxkit.functions.pools._slots import Slot, held_slot
-from ctxkit.functions.pools._waiters import TaskWaiter, ThreadWaiter, Waiter, running_loop
+from ctxkit.functions.pools._waiters import TaskWaiter, ThreadWaiter, Waiter
+from ctxkit.lifecycle._survivors import running_loop
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle
