@@ -306,8 +306,9 @@ def use(protocol: Callable[..., P], name: str | None = None, **values: object) -
             raise BindingNotFound(contract.protocol.__qualname__, name or "")
     if not values:
         return cast("P", binding.instance)
+    named: dict[str | Key[Any], object] = {**values}
     methods: dict[str, Bound[..., Any]] = {
-        method: unit.using(values) for method, unit in binding.units.items()
+        method: unit.using(named) for method, unit in binding.units.items()
     }
     return cast("P", contract.instance(methods))
 

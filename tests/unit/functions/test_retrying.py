@@ -152,7 +152,9 @@ def test_function_decides_about_the_pause() -> None:
 
 @pytest.mark.parametrize("answer", ["yes", -1.0, float("nan"), float("inf"), object()])
 def test_function_whose_answer_is_none_is_told_so(answer: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"Retry\(on=\) has returned .* KeyError") as caught:
+    with pytest.raises(
+        ConfigurationError, match=r"Retry\(on=\) has returned .* KeyError"
+    ) as caught:
         Retry(on=lambda _: answer).is_retryable(KeyError("s3cret"))
     assert "s3cret" not in str(caught.value)
 
