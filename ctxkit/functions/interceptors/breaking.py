@@ -8,7 +8,7 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, cast, final
 
-from ctxkit.exceptions import Cancelled, CircuitOpen, ConfigurationError
+from ctxkit.exceptions import Cancelled, CircuitOpen, ConfigurationError, PoolFull
 from ctxkit.flushing.breaker import Breaker
 from ctxkit.flushing.budget import checked_timeout
 from ctxkit.functions._retry_arguments import chooses_errors
@@ -40,7 +40,8 @@ def circuit_breaker(
         threshold: How many failures in a row are too many.
         rest: The seconds in which nobody calls then.
         on: Which errors are failures: a class, a tuple of such, or a function of the error.
-            None: all, but those that blame the caller, whose ``http_status`` is below 500.
+            None: all, but those that blame the caller, whose ``http_status`` is below 500, and
+            :class:`~ctxkit.PoolFull`: it was not called.
         at: What it is put around: ``"call"``, ``"task"``.
 
     Raises:
@@ -188,5 +189,7 @@ def _judge(on: object) -> Callable[[Exception], bool]:
 
 
 def _blames_function(error: Exception) -> bool:
+    if isinstance(error, PoolFull):
+        return False
     status: object = getattr(error, "http_status", None)
     return not isinstance(status, int) or status >= _SERVER_ERROR

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from helpers.calls import Clock, Failing
 
-from ctxkit.exceptions import CircuitOpen, ConfigurationError, PermissionDenied
+from ctxkit.exceptions import CircuitOpen, ConfigurationError, PermissionDenied, PoolFull
 from ctxkit.flushing.breaker import Breaker
 from ctxkit.functions import Retry
 from ctxkit.functions.interceptors import breaking, circuit_breaker
@@ -90,7 +90,12 @@ def test_failure_after_the_rest_begins_another(
 
 
 @pytest.mark.parametrize(
-    "error", [asyncio.CancelledError(), PermissionDenied("m:f", "shop.buy", "not allowed")]
+    "error",
+    [
+        asyncio.CancelledError(),
+        PermissionDenied("m:f", "shop.buy", "not allowed"),
+        PoolFull("db", 64),
+    ],
 )
 def test_error_that_tells_nothing_of_the_function_is_no_failure(
     drive: Any, breaker: ctxkit.Interceptor, clock: Clock, error: BaseException
