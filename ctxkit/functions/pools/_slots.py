@@ -115,13 +115,15 @@ class Alone:
 def held_slot(gate: Ledger) -> Slot | None:
     """Return the slot of ``gate`` that the chain of calls at hand has, the innermost one."""
     slot = HELD.get(None)
-    while slot is not None and slot.gate is not gate:
+    while slot is not None and not _is_open(slot, gate):  # a context may outlive its slots
         slot = slot.outer
     if slot is None:
         slot = getattr(AT_WORK, "slot", None)
-        if slot is None or slot.gate is not gate:
-            return None
-    return None if slot.released or slot.term is not gate.term else slot
+    return slot if slot is not None and _is_open(slot, gate) else None
+
+
+def _is_open(slot: Slot, gate: Ledger) -> bool:
+    return slot.gate is gate and not slot.released and slot.term is gate.term
 
 
 @final

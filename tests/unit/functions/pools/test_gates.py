@@ -354,6 +354,18 @@ def test_job_does_not_share_the_place_of_who_submits_it_but_calls_in_it_share_it
     pool.shutdown()
 
 
+def test_place_of_a_job_is_not_hidden_by_one_that_its_context_had_and_that_is_over() -> None:
+    with Pool.static(1) as pool:
+
+        def job() -> bool:
+            with pool.acquire(Deadline.after(5)):
+                return True
+
+        with pool.acquire():
+            carried = pool.submit(ctxkit.propagate(job))
+        assert carried.result(10)
+
+
 def test_places_of_other_pools_between_do_not_hide_the_shared_one() -> None:
     outer, inner = Pool.static(1, buffer=0), Pool.static(1, buffer=0)
     context = copy_context()
