@@ -42,7 +42,8 @@ def log(
 def _logged(level: int, arguments: bool, call: Call) -> Plan:  # noqa: FBT001 - of a partial
     name = call.name
     if arguments and LOGGER.isEnabledFor(level):
-        given = [*map(repr, call.args), *(f"{key}={each!r}" for key, each in call.kwargs.items())]
+        named = (f"{key}={_told(each)}" for key, each in call.kwargs.items())
+        given = [*map(_told, call.args), *named]
         LOGGER.log(level, "ctxkit.call.begin: %s(%s)", name, ", ".join(given), extra=_known(name))
     else:
         LOGGER.log(level, "ctxkit.call.begin: %s", name, extra=_known(name))
@@ -59,6 +60,13 @@ def _logged(level: int, arguments: bool, call: Call) -> Plan:  # noqa: FBT001 - 
         level, "ctxkit.call.end: %s after %.3f s", name, seconds, extra=_known(name, seconds)
     )
     return result
+
+
+def _told(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 - calls must not fail for it
+        return f"<{type(value).__qualname__}>"
 
 
 def _known(name: str, seconds: float | None = None) -> dict[str, Any]:

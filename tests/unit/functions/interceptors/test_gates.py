@@ -200,3 +200,15 @@ def test_arguments_are_logged_if_they_are_asked_for(
     with caplog.at_level(logging.INFO, "ctxkit.functions"):
         drive(Failing(), log(arguments=True), args=(1,), kwargs={"b": "x"})
     assert caplog.messages[0] == "ctxkit.call.begin: m:f(1, b='x')"
+
+
+def test_argument_that_cannot_be_shown_fails_no_call(
+    drive: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Closed:
+        def __repr__(self) -> str:
+            raise ConnectionError("lost")
+
+    with caplog.at_level("INFO", "ctxkit.functions"):
+        assert drive(Failing(), log(arguments=True), args=(Closed(),), kwargs={"b": Closed()}) == 1
+    assert "(<test_argument_that_cannot_be_shown_fails_no_call.<locals>.Closed>" in caplog.text
