@@ -48,3 +48,10 @@ class Deadline:
 
     def __repr__(self) -> str:
         return f"<Deadline in {self.remaining():.3f} s>"
+
+
+def earlier(one: Deadline | None, other: Deadline | None) -> Deadline | None:
+    """Return which of two deadlines comes first; None is never."""
+    if one is None or other is None:
+        return one or other
+    return one if one.at <= other.at else other

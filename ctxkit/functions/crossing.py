@@ -9,6 +9,7 @@ from ctxkit.context._current import CURRENT
 from ctxkit.context._hops import HELD_UP
 from ctxkit.context._sifting import handed_down, known
 from ctxkit.context.closing import aclose, close
+from ctxkit.context.deadline import earlier
 from ctxkit.context.frame import NO_FRAME, CallFrame
 from ctxkit.context.lifetime import OVER
 from ctxkit.context.stepping import SteppedCoroutine, carried_on
@@ -28,13 +29,13 @@ def framed(values: Mapping[str, object], deadline: Deadline | None) -> CallFrame
 
     Args:
         values: What is laid over those of the caller.
-        deadline: When it has to be over; None for the caller's own.
+        deadline: When it has to be over; with the caller at the latest.
 
     Raises:
         DeadlineExceeded: That has passed.
     """
     outer = _get(NO_FRAME)
-    deadline = deadline or outer.deadline
+    deadline = earlier(outer.deadline, deadline)
     if deadline is not None and deadline.passed():
         raise deadline.exceeded()
     inherited = handed_down(outer) if HELD_UP else known(outer)

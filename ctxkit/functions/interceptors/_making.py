@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ctxkit.boundary.intercepting import KINDS, Interceptor, interceptor
+from ctxkit.context.deadline import earlier
 from ctxkit.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ def made(
 
 
 def deadline_of(call: Call) -> Deadline | None:
-    """Return when the call has to be over: as was chosen for it, else as its caller has."""
-    return call.frame.deadline if call.deadline is None else call.deadline
+    """Return when the call has to be over: as was chosen for it, or sooner, with its caller."""
+    return earlier(call.frame.deadline, call.deadline)
 
 
 def title_of(error: BaseException) -> str:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ctxkit.context import Deadline, bind
+from ctxkit.context.deadline import earlier
 from ctxkit.flushing.budget import checked_timeout
 from ctxkit.functions.interceptors._making import deadline_of, made
 
@@ -39,10 +40,8 @@ def timeout(seconds: float, /, *, at: Collection[str] = ("call",)) -> Intercepto
 
 
 def _ended(seconds: float, call: Call) -> Plan:
-    deadline = Deadline.after(seconds, call.name)
-    inherited = deadline_of(call)
-    if inherited is not None and inherited.at <= deadline.at:
-        deadline = inherited
+    own = Deadline.after(seconds, call.name)
+    deadline = earlier(deadline_of(call), own) or own
     if deadline.passed():
         raise deadline.exceeded()
     going = _ended_at(deadline, call.replace(deadline=deadline))

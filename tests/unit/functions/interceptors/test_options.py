@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import ctxkit
+from ctxkit.context import Deadline
 from ctxkit.exceptions import Cancelled, DeadlineExceeded, MissingContext
 from ctxkit.functions import Retry, naming
 from ctxkit.functions.interceptors import log, span
@@ -93,6 +94,28 @@ def test_inner_function_ends_at_the_deadline_of_the_outer_one() -> None:
     with pytest.raises(DeadlineExceeded) as caught:
         outer()
     assert caught.value.function == "o:outer"
+
+
+@pytest.mark.rule("F-21")
+def test_deadline_of_an_interceptor_is_no_later_than_that_of_the_caller() -> None:
+    @ctxkit.interceptor(order=15)
+    def later(call: Any) -> Any:
+        return (yield call.replace(deadline=Deadline.after(2 * LONG)))
+
+    left: list[float | None] = []
+
+    @ctxkit.function(name="o:inner", interceptors=[later])
+    def inner() -> None:
+        left.append(ctxkit.remaining())
+
+    @ctxkit.function(name="o:outer", timeout=LONG)
+    def outer() -> None:
+        inner()
+        inner.using(timeout=2 * LONG)()
+
+    outer()
+    assert all(each is not None and each <= LONG for each in left)
+    assert len(left) == 2
 
 
 @pytest.mark.rule("F-83")
