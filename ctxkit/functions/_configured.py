@@ -73,8 +73,12 @@ class Configured:
         self._source = source
         self._configuration: Configuration | None = None
         self._pools: Made = {}
-        self._lock = allocate_lock()
         self.version: int = 0
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget who was at it. In a child, where that of the parent may have been held."""
+        self._lock = allocate_lock()
 
     def now(self) -> Configuration:
         """Return the configuration of this moment, which is read if it has not been.
@@ -257,3 +261,5 @@ def read_environment() -> Configuration:
 
 #: What is configured in this process.
 configured: Final = Configured(read_environment)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=configured.restart)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from threading import Lock
+import os
+from threading import RLock
 from typing import TYPE_CHECKING, Final, cast, final
 
 from ctxkit.exceptions import ConfigurationError, DuplicateName
@@ -17,8 +18,12 @@ class Names:
     """Know the open pools that have a name. There is one, :data:`NAMES`."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
         self._pools: dict[str, Pool] = {}
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget who was at it. In a child, where that of the parent may have been held."""
+        self._lock = RLock()  # a finalizer may close a pool while this very thread has it
 
     def add(self, pool: Pool) -> None:
         """Note a pool under its name, if it has one.
@@ -63,3 +68,5 @@ class Names:
 
 
 NAMES: Final = Names()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=NAMES.restart)

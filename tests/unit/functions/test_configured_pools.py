@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from helpers.children import in_child
 
 from ctxkit.exceptions import ConfigurationError, PoolClosed, PoolFull
 from ctxkit.functions import configure, configured, override
 from ctxkit.functions._configured import Configured, NamedPool
 from ctxkit.functions.configuring import checked
 from ctxkit.functions.pools import Pool
+from ctxkit.functions.pools._names import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -206,3 +210,38 @@ def test_threads_that_ask_at_once_are_given_one_pool() -> None:
     with ThreadPoolExecutor(4) as threads:
         asked = [threads.submit(configured.pool, "base") for _ in range(40)]
         assert len({each.result(10) for each in asked}) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_child_of_a_fork_has_pools_whatever_its_parent_was_at() -> None:
+    at_it, go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with configured._lock, NAMES._lock:
+            at_it.set()
+            go.wait(30)
+
+    configure(_pools(base={"workers": 2}))
+    holder = threading.Thread(target=hold)
+    holder.start()
+    at_it.wait(10)
+
+    def child() -> tuple[object, ...]:
+        return (NamedPool("base").acquire().waited,)
+
+    assert in_child(child, timeout=10) == [0.0]
+    go.set()
+    holder.join(10)
+
+
+def test_finalizer_may_close_a_pool_while_its_thread_looks_at_names() -> None:
+    pool = Pool.inline(name="closed")
+    closer = threading.Thread(target=_closing, args=(pool,), daemon=True)
+    closer.start()
+    closer.join(10)
+    assert not closer.is_alive()
+
+
+def _closing(pool: Pool) -> None:
+    with NAMES._lock:
+        pool.close()
