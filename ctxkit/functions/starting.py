@@ -142,7 +142,8 @@ def _executor() -> ThreadPoolExecutor:
 
 
 # The threads of a parent process are not there.
-os.register_at_fork(after_in_child=_executors.clear)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_executors.clear)
 
 
 @final

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import runpy
 import threading
 import time
 from concurrent import futures
@@ -17,6 +19,7 @@ import ctxkit
 from ctxkit.context import Deadline
 from ctxkit.context.lifetime import pause
 from ctxkit.exceptions import Cancelled, ConfigurationError, DeadlineExceeded, FrameClosed
+from ctxkit.functions import starting
 
 if TYPE_CHECKING:
     from ctxkit.boundary.intercepting import Interceptor
@@ -645,3 +648,8 @@ def test_thread_of_a_call_whose_values_stay_behind_is_still_a_part_of_it() -> No
     with ctxkit.bind(tenant="acme") as outer:
         body.using({stays: "x"})()
     assert log == [("none", "acme", outer), "body", "deferred"]
+
+
+def test_functions_can_be_started_where_no_process_forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "register_at_fork", raising=False)
+    assert "start" in runpy.run_path(starting.__file__)
