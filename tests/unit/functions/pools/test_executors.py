@@ -43,7 +43,11 @@ def _threads() -> list[threading.Thread]:
 @pytest.fixture(autouse=True)
 def no_thread_stays() -> Iterator[None]:
     yield
-    gc.collect()
+    end = time.monotonic() + 0.1
+    while _threads() and time.monotonic() < end:
+        time.sleep(0.001)
+    if _threads():
+        gc.collect()  # takes its time where much is loaded
     _until(lambda: not _threads())
 
 
