@@ -306,7 +306,8 @@ def use(protocol: Callable[..., P], name: str | None = None, **values: object) -
             raise BindingNotFound(contract.protocol.__qualname__, name or "")
     if not values:
         return cast("P", binding.instance)
-    named: dict[str | Key[Any], object] = {**values}
+    named: dict[str | Key[Any], object] = {}
+    named.update(values)
     methods: dict[str, Bound[..., Any]] = {
         method: unit.using(named) for method, unit in binding.units.items()
     }
