@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ctxkit.boundary.invocations import share_of
 from ctxkit.context import Deadline
+from ctxkit.context._awaiting import asyncio_runs
 from ctxkit.context.closing import aclose
 from ctxkit.context.lifetime import lifetime_of
 from ctxkit.flushing import aflush
@@ -20,15 +21,6 @@ if TYPE_CHECKING:
 
     from ctxkit.boundary.invocations import Invocation
     from ctxkit.flushing import FlushReport
-
-
-def asyncio_runs() -> bool:
-    """Return whether this coroutine is run by asyncio, and not by trio."""
-    try:
-        get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 async def finished(task: Task[Any]) -> CancelledError | None:

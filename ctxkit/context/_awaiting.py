@@ -2,49 +2,77 @@
 
 from __future__ import annotations
 
-from asyncio import CancelledError, get_running_loop, wait, wrap_future
+from asyncio import CancelledError, get_running_loop, wait
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ctxkit.context.deadline import Deadline
+from ctxkit.context.closing import cancel
 
 if TYPE_CHECKING:
-    from asyncio import Future
+    from asyncio import AbstractEventLoop, Future
 
+    from ctxkit.context.deadline import Deadline
     from ctxkit.context.lifetime import Lifetime
 
 
-async def end_started(lifetime: Lifetime, seconds: float | None) -> CancelledError | None:
+def asyncio_runs() -> bool:
+    """Return whether it is asyncio that runs this coroutine, and not trio."""
+    try:
+        get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+async def end_started(lifetime: Lifetime, limit: Deadline | None) -> CancelledError | None:
     """Cancel what was started and wait until it has ended, however often that is cancelled.
 
     Args:
         lifetime: What it was started in.
-        seconds: The longest to wait; None for no limit.
+        limit: When to wait no longer; None for no limit.
 
     Returns:
         What interrupted the waiting, for the caller to raise when it is done.
     """
     interruption = None
-    limit = None if seconds is None else Deadline.after(seconds)
     loop = get_running_loop()
-    while lifetime.started:
-        started: list[Any] = [*lifetime.started]
-        waiting: list[Future[Any]] = []
+    started: list[Any] = [*lifetime.started]
+    leaving: list[Any] = [*lifetime.leaving]
+    try:
         for each in started:
-            home = each.get_loop() if hasattr(each, "get_loop") else None
-            if home is not None and home is not loop:
-                home.call_soon_threadsafe(each.cancel)  # nobody here can await it
-                continue
-            each.cancel()
-            waiting.append(wrap_future(each) if home is None else each)
-        while pending := [each for each in waiting if not each.done()]:
-            if limit is not None and limit.passed():
-                return interruption  # cancelled, and left to end
+            cancel(each)
+        waiting = [_end_of(each, loop) for each in (*started, *leaving)]
+        pending: list[Future[Any]]
+        pending = [each for each in waiting if each is not None and not each.done()]
+        # When the time is over, they are cancelled, and left to end.
+        while pending and not (limit is not None and limit.passed()):
             try:
                 await wait(pending, timeout=None if limit is None else limit.remaining())
             except CancelledError as error:
                 interruption = error
-        for each in waiting:
-            if not each.cancelled() and each not in started:
-                each.exception()  # the one that it wraps is asked by whoever cares
+            pending = [each for each in pending if not each.done()]
+    finally:
         lifetime.started.difference_update(started)
+        lifetime.leaving.difference_update(leaving)
     return interruption
+
+
+def _end_of(started: Any, loop: AbstractEventLoop) -> Future[Any] | None:
+    """Return what is done in ``loop`` when ``started`` is; None where nobody here can await it."""
+    if hasattr(started, "get_loop"):
+        return started if started.get_loop() is loop else None
+    # Not wrap_future(): it would ask for the error, and nobody would be told of it.
+    gate: Future[None] = loop.create_future()
+
+    def ended(_: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(partial(_open, gate))
+
+    started.add_done_callback(ended)
+    return gate
+
+
+def _open(gate: Future[None]) -> None:
+    if not gate.done():
+        gate.set_result(None)

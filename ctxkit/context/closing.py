@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ctxkit.context.deadline import Deadline
 from ctxkit.context.frame import NO_FRAME, CallFrame
-from ctxkit.context.lifetime import lifetime_of
+from ctxkit.context.lifetime import ENDING, lifetime_of
 from ctxkit.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -26,78 +26,114 @@ def close(frame: Frame, lifetime: Lifetime, *, failed: bool, seconds: float | No
 
     Raises:
         Exception: The first error of what was deferred, unless the body has failed.
+        BaseException: What ends the program goes before all else, when everything has run.
 
     Safety:
         Blocks for as long as a thread goes on that never comes to a checkpoint. Tasks cannot be
         waited for here: those go over to the caller.
     """
+    limit = None if seconds is None else Deadline.after(seconds)
+    plan = lifetime.closing()
+    error: BaseException | None = None
     try:
-        _end_started(frame, lifetime, seconds)
-    finally:
-        plan = lifetime.closing()
-        error: Exception | None = None
-        try:
-            while True:
-                value = next(plan) if error is None else plan.throw(error)
-                error = _refused(value)
-        except StopIteration as done:
-            tell(lifetime, done.value, failed=failed)
+        while True:
+            step = next(plan) if error is None else plan.throw(error)
+            error = None
+            try:
+                if step is ENDING:
+                    _end_started(frame, lifetime, limit)
+                else:
+                    error = _refused(step)
+            except BaseException as raised:  # noqa: BLE001 - it is one of those that are told
+                error = raised
+    except StopIteration as done:
+        errors, error = done.value, None
+    tell(lifetime, errors, failed=failed)
 
 
 async def aclose(lifetime: Lifetime, *, failed: bool, seconds: float | None = None) -> None:
     """Do what :func:`close` does, without blocking the loop.
 
-    Cancelled meanwhile, it goes on, and raises that at its end.
+    Cancelled meanwhile, it goes on, and raises that at its end: no more than the callback that
+    was awaited is interrupted.
     """
-    interruption: BaseException | None = None
-    try:
-        if lifetime.started:
-            from ctxkit.context._awaiting import end_started  # noqa: PLC0415 - brings asyncio
-
-            interruption = await end_started(lifetime, seconds)
-    finally:
-        plan = lifetime.closing()
-        error: Exception | None = None
-        try:
-            while True:
-                value = next(plan) if error is None else plan.throw(error)
-                error = None
-                if hasattr(value, "__await__"):
-                    try:
-                        await value
-                    except Exception as raised:  # noqa: BLE001 - it is one of those that are told
-                        error = raised
-        except StopIteration as done:
-            tell(lifetime, done.value, failed=failed or interruption is not None)
-    if interruption is not None:
-        raise interruption
-
-
-def _end_started(frame: Frame, lifetime: Lifetime, seconds: float | None) -> None:
     limit = None if seconds is None else Deadline.after(seconds)
-    while lifetime.started:
-        started = [*lifetime.started]
+    plan = lifetime.closing()
+    error: BaseException | None = None
+    closed = False  # from outside: nothing can be awaited any more
+    try:
+        while True:
+            step: Any = next(plan) if error is None else plan.throw(error)
+            error = None
+            try:
+                if step is ENDING:
+                    if closed:
+                        limit = Deadline.after(0.0)
+                    error = await _aend_started(lifetime, limit, blocking=closed)
+                elif closed:
+                    error = _refused(step)
+                elif hasattr(step, "__await__"):
+                    await step
+            except BaseException as raised:  # noqa: BLE001 - it is one of those that are told
+                closed = closed or isinstance(raised, GeneratorExit)
+                error = raised
+    except StopIteration as done:
+        errors, error = done.value, None
+    tell(lifetime, errors, failed=failed)
+
+
+def _end_started(frame: Frame, lifetime: Lifetime, limit: Deadline | None) -> None:
+    started = [*lifetime.started]
+    tasks = {*lifetime.leaving, *filter(_is_task, started)}
+    try:
         for each in started:
-            each.cancel()
-        waiting = [each for each in started if not _is_task(each)]
-        if not waiting:
-            _hand_over(frame, lifetime)
-            return
-        from concurrent.futures import wait  # noqa: PLC0415 - who starts nothing does not need it
+            cancel(each)
+        futures: Any = [each for each in started if not _is_task(each)]
+        if futures:
+            from concurrent.futures import wait  # noqa: PLC0415 - who starts nothing needs it not
 
-        futures: Any = waiting
-        wait(futures, None if limit is None else limit.remaining())
-        if limit is not None and limit.passed():
-            return  # cancelled, and left to end
-        lifetime.started.difference_update(waiting)
+            # When the time is over, they are cancelled, and left to end.
+            wait(futures, None if limit is None else limit.remaining())
+    finally:
+        lifetime.started.difference_update(started)
+        lifetime.leaving.difference_update(tasks)
+        _hand_over(frame, tasks)
 
 
-def _hand_over(frame: Frame, lifetime: Lifetime) -> None:
+async def _aend_started(
+    lifetime: Lifetime, limit: Deadline | None, *, blocking: bool
+) -> BaseException | None:
+    from ctxkit.context import _awaiting  # noqa: PLC0415 - brings asyncio
+
+    if blocking or not _awaiting.asyncio_runs():
+        _end_started(NO_FRAME, lifetime, limit)
+        return None
+    return await _awaiting.end_started(lifetime, limit)
+
+
+def _hand_over(frame: Frame, tasks: set[Startable]) -> None:
     """Leave tasks, which were cancelled, to the caller: only a coroutine can await them."""
-    tasks = [*lifetime.started]
-    lifetime.started.clear()
     if type(frame) is CallFrame and frame.outer.root is not NO_FRAME:
-        lifetime_of(frame.outer).started.update(tasks)
+        outer = lifetime_of(frame.outer)
+        if not outer.over:
+            outer.leaving.difference_update([task for task in [*outer.leaving] if task.done()])
+            outer.leaving.update(task for task in tasks if not task.done())
+
+
+def cancel(started: Startable) -> None:
+    """Ask what was started to end, from whatever thread."""
+    if _is_task(started):
+        from asyncio import (  # noqa: PLC0415 - as above
+            _get_running_loop,  # pyright: ignore[reportPrivateUsage] - documented: for frameworks
+        )
+
+        task: Any = started
+        home = task.get_loop()
+        if home is not _get_running_loop():
+            with suppress(RuntimeError):  # it is closed, and nothing runs in it any more
+                home.call_soon_threadsafe(task.cancel)
+            return
+    started.cancel()
 
 
 def _is_task(started: Startable) -> bool:
@@ -117,21 +153,39 @@ def _refused(value: Any) -> Exception | None:
     )
 
 
-def tell(lifetime: Lifetime, errors: list[Exception], *, failed: bool) -> None:
-    """Raise the first of the errors of a close, unless something has failed; log the others."""
-    unseen = [future for future in lifetime.failed if not future.looked_at]
-    lifetime.failed.clear()
-    if unseen or errors[0 if failed else 1 :]:
+def tell(lifetime: Lifetime, errors: list[BaseException], *, failed: bool) -> None:
+    """Raise the first of the errors of a close, unless something has failed; log the others.
+
+    One that ends the program, or the task, is raised in any case.
+    """
+    ends = [error for error in errors if not isinstance(error, Exception)]
+    raised = ends[0] if ends else None if failed or not errors else errors[0]
+    told = [error for error in errors if error is not raised and isinstance(error, Exception)]
+    tell_failed(lifetime)
+    if told:
         import logging  # noqa: PLC0415 - an unhappy path must not cost each cold start
 
-        logger = logging.getLogger("ctxkit")
-        for future in unseen:
-            logger.error(
+        for error in told:
+            logging.getLogger("ctxkit").error(
+                "ctxkit.defer: a deferred callback failed", exc_info=error
+            )
+    errors.clear()
+    try:
+        if raised is not None:
+            raise raised
+    finally:
+        del ends, raised, told  # the traceback of one holds this frame
+
+
+def tell_failed(lifetime: Lifetime) -> None:
+    """Log what was started, has failed, and was not asked for its result."""
+    while lifetime.failed:
+        future = lifetime.failed.pop(0)
+        if not future.looked_at:
+            import logging  # noqa: PLC0415 - as above
+
+            logging.getLogger("ctxkit").error(
                 "ctxkit.functions: %s was started, has failed, and nobody asked for its result",
                 future.name,
                 exc_info=future.exception(),
             )
-        for error in errors[0 if failed else 1 :]:
-            logger.error("ctxkit.defer: a deferred callback failed", exc_info=error)
-    if errors and not failed:
-        raise errors[0]

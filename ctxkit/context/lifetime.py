@@ -46,16 +46,27 @@ class Lifetime:
         cancelled: Whether nobody waits for it any more.
         over: Whether the frame was closed.
         started: What was started in the frame and has not ended.
+        leaving: What was cancelled by a call that could not await it, and is awaited here.
         failed: What was started, has failed, and is to be told unless somebody has looked.
     """
 
-    __slots__ = ("_deferred", "_wakers", "cancelled", "failed", "name", "over", "started")
+    __slots__ = (
+        "_deferred",
+        "_wakers",
+        "cancelled",
+        "failed",
+        "leaving",
+        "name",
+        "over",
+        "started",
+    )
 
     def __init__(self, name: str = "") -> None:
         self.name: str = name
         self.cancelled: bool = False
         self.over: bool = False
         self.started: set[Startable] = set()
+        self.leaving: set[Startable] = set()
         self.failed: list[Any] = []
         self._deferred: list[Deferred] = []
         self._wakers: list[Callable[[], object]] = []
@@ -68,9 +79,11 @@ class Lifetime:
         """
         deferred = callback, args, kwargs
         self._deferred.append(deferred)
-        # Closed meanwhile: whoever closed it may have seen it, or not.
-        if self.over and deferred in self._deferred:
-            self._deferred.remove(deferred)
+        if self.over:  # meanwhile: whoever closed it may have seen it, or not
+            try:
+                self._deferred.remove(deferred)
+            except ValueError:
+                return
             raise FrameClosed("defer")
 
     def cancel(self) -> None:
@@ -87,25 +100,36 @@ class Lifetime:
         """Take off what :meth:`add_waker` has put on."""
         self._wakers.remove(wake)
 
-    def closing(self) -> Generator[Any, None, list[Exception]]:
-        """Run what was deferred, the last first. Sync and async share this plan.
+    def closing(self) -> Generator[Any, None, list[BaseException]]:
+        """End what was started, then run what was deferred, the last first, until there is none.
+
+        Sync and async share this plan.
 
         Yields:
-            What each callback has returned, for whoever can await it.
+            :data:`ENDING` where what was started is to be ended; and what each callback has
+            returned, for whoever can await it. What that raises is to be thrown in.
 
         Returns:
-            The errors, in the order they came; errors that end the program go through.
+            The errors, in the order they came.
         """
-        errors: list[Exception] = []
-        while self._deferred:
-            callback, args, kwargs = self._deferred.pop()
+        errors: list[BaseException] = []
+        while True:
             try:
-                yield callback(*args, **kwargs)
-            except Exception as error:  # noqa: BLE001 - each runs, whatever the others do
+                if self.started or self.leaving:
+                    yield ENDING
+                elif self._deferred:
+                    callback, args, kwargs = self._deferred.pop()
+                    yield callback(*args, **kwargs)
+                elif self.over:
+                    return errors
+                else:
+                    self.over = True  # and look once more: something may have come meanwhile
+            except BaseException as error:  # noqa: BLE001 - each runs, whatever the others do
                 errors.append(error)
-        self.over = True
-        return errors
 
+
+#: Asks whoever follows :meth:`Lifetime.closing` to end what was started.
+ENDING: Final = object()
 
 #: The lifetime of every frame that was closed.
 OVER: Final = Lifetime()

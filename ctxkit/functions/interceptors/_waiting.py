@@ -8,8 +8,8 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ctxkit.boundary._shielded import asyncio_runs
 from ctxkit.boundary.intercepting import either
+from ctxkit.context._awaiting import asyncio_runs
 from ctxkit.exceptions import ConfigurationError
 from ctxkit.functions.interceptors._making import nothing
 
