@@ -13,10 +13,12 @@ from ctxkit.context import NO_FRAME, Deadline
 from ctxkit.context._children import NOTING, note
 from ctxkit.context._current import CURRENT
 from ctxkit.context._sifting import known
+from ctxkit.context.closing import cancel, tell_failed
 from ctxkit.context.errand import Errand
 from ctxkit.context.frame import CallFrame
 from ctxkit.context.lifetime import Lifetime, open_lifetime
-from ctxkit.exceptions import Cancelled
+from ctxkit.exceptions import Cancelled, FrameClosed
+from ctxkit.functions.bridging import cancellable
 from ctxkit.functions.pools._slots import Alone
 from ctxkit.lifecycle._survivors import running_loop
 from ctxkit.propagation.tasks import create_task
@@ -53,7 +55,7 @@ def start(
         if running_loop() is None:
             started = _started(unit, call, timeout, args, kwargs)
             # In an empty context: the pool may start a worker, which keeps what it finds.
-            Context().run(_executor().submit, started.run)
+            Context().run(_executor().submit, _run, [started])
             if NOTING.on:
                 note(started)
         elif unit.asynchronous:
@@ -64,6 +66,9 @@ def start(
     if owner is not None:
         owner.started.add(started)
         started.add_done_callback(partial(_ended, owner))
+        if owner.over:  # meanwhile: whoever closed it may have seen it, or not
+            cancel(started)
+            raise FrameClosed("start")
     return started
 
 
@@ -74,22 +79,25 @@ async def in_thread(
     started: Started[R] = _started(unit, call, seconds, args, kwargs)
     loop = asyncio.get_running_loop()
     result = asyncio.wrap_future(started)
-    Context().run(loop.run_in_executor, None, started.run)  # see start()
+    Context().run(loop.run_in_executor, None, _run, [started])  # see start()
     interruption: asyncio.CancelledError | None = None
-    while not result.done():
-        try:
-            await asyncio.wait((result,))
-        except asyncio.CancelledError as error:
-            interruption = error
-            started.cancel()
-        except GeneratorExit:  # closed from outside: nothing can be awaited any more
-            started.cancel()
-            raise
-    if interruption is not None:
-        if not result.cancelled():
-            result.exception()  # looked at: what it has raised gives way
-        raise interruption
-    return result.result()
+    try:
+        while not result.done():
+            try:
+                await asyncio.wait((result,))
+            except asyncio.CancelledError as error:
+                interruption = error
+                started.cancel()
+            except GeneratorExit:  # closed from outside: nothing can be awaited any more
+                started.cancel()
+                raise
+        if interruption is not None:
+            if not result.cancelled():
+                result.exception()  # looked at: what it has raised gives way
+            raise interruption
+        return result.result()
+    finally:
+        del started, result, interruption  # the traceback of what they hold holds this frame
 
 
 def _started(
@@ -107,23 +115,16 @@ def _earlier(inherited: Deadline | None, owner: str, timeout: float | None) -> D
     return own if inherited is None or own.at < inherited.at else inherited
 
 
+def _run(box: list[Started[Any]]) -> None:
+    """Run what is in there, and hold it no more: its error holds this frame, and those above."""
+    box.pop().run()
+
+
 def _in_loop(call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Run a coroutine function in a loop of this thread's own, for as long as it takes."""
     lifetime: Any = CURRENT.get(NO_FRAME).root.lifetime
-
-    async def main() -> Any:
-        task: Any = asyncio.current_task()
-        wake = partial(task.get_loop().call_soon_threadsafe, task.cancel)
-        lifetime.add_waker(wake)
-        try:
-            if lifetime.cancelled:
-                task.cancel()
-            return await call(*args, **kwargs)
-        finally:
-            lifetime.remove_waker(wake)
-
     try:
-        return asyncio.run(main())
+        return asyncio.run(cancellable(call, args, kwargs))
     except asyncio.CancelledError:
         raise Cancelled(lifetime.name) from None
 
@@ -133,6 +134,8 @@ def _ended(owner: Lifetime, started: Any) -> None:
     # Of a task that has failed, asyncio tells.
     if isinstance(started, Started) and not started.looked_at and started.failed():
         owner.failed.append(started)
+        if owner.over:  # it went on after all that was waited for
+            tell_failed(owner)
 
 
 def _executor() -> ThreadPoolExecutor:
@@ -159,8 +162,9 @@ class Started(Future[R]):
         Captured now.
 
     Safety:
-        :meth:`result` of one that has not begun runs it here and now, unless a timeout is given:
-        a function that waits for those it has started does not wait for a thread.
+        :meth:`result` and :meth:`exception` of one that has not begun run it here and now, unless
+        a timeout is given or an event loop runs here: a function that waits for those it has
+        started does not wait for a thread.
 
     Attributes:
         name: The name of the function.
@@ -217,15 +221,27 @@ class Started(Future[R]):
 
     def result(self, timeout: float | None = None) -> R:
         """Return its result, or raise its error."""
-        self.looked_at = True
-        if timeout is None:
-            self.run()
-        return super().result(timeout)
+        try:
+            self._ask(timeout)
+            return super().result(timeout)
+        finally:
+            # As in Python's own: the traceback of the error holds this frame.
+            self = None  # type: ignore[assignment]  # noqa: PLW0642 # pyright: ignore[reportAssignmentType]
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return its error, or None."""
+        try:
+            self._ask(timeout)
+            return super().exception(timeout)
+        finally:
+            self = None  # type: ignore[assignment]  # noqa: PLW0642 # pyright: ignore[reportAssignmentType]
+
+    def _ask(self, timeout: float | None) -> None:
         self.looked_at = True
-        return super().exception(timeout)
+        # Where a loop runs, a coroutine function could not have its own.
+        if timeout is None and running_loop() is None:
+            self.run()
+            self = None  # type: ignore[assignment]  # noqa: PLW0642 # pyright: ignore[reportAssignmentType]
 
     def failed(self) -> bool:
         """Return whether it has failed, and not been cancelled, without looking at it."""

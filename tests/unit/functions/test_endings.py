@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from concurrent import futures
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 import ctxkit
 from ctxkit.context.lifetime import Lifetime, pause
 from ctxkit.exceptions import Cancelled, FrameClosed
+from ctxkit.functions.starting import Started
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,6 +129,28 @@ def test_callback_that_is_deferred_while_the_frame_closes_runs_or_is_refused() -
         lifetime.defer(log.append, ("late",), {})
 
 
+@pytest.mark.rule("F-16")
+def test_start_while_the_frame_closes_is_refused_and_begins_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from ctxkit.functions import starting  # noqa: PLC0415 - here alone
+
+    owner = Lifetime()
+    cancelled: list[Any] = []
+
+    def closes(started: Any) -> bool:
+        cancelled.append(started)
+        return Started.cancel(started)
+
+    monkeypatch.setattr(starting, "open_lifetime", lambda _: owner)
+    monkeypatch.setattr(starting, "cancel", closes)
+    owner.over = True  # as another thread does it, after we have asked
+    with pytest.raises(FrameClosed, match="Cannot start"):
+        ctxkit.function(lambda: pause(60)).start()
+    assert futures.wait(cancelled, 5).done == {*cancelled}
+    assert owner.started == set()
+
+
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks")
 @pytest.mark.rule("F-26")
 def test_task_that_a_synchronous_call_hands_over_is_cancelled_once() -> None:
@@ -227,3 +251,146 @@ def test_failure_of_what_a_coroutine_awaits_at_its_end_is_logged(
 
     asyncio.run(parent())
     assert ["has failed" in message for message in caplog.messages] == [True]
+
+
+@pytest.mark.rule("F-26")
+def test_failure_after_the_end_that_did_not_wait_for_it_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    begun, gate, futures_made = threading.Event(), threading.Event(), []
+
+    @ctxkit.function
+    def fails() -> None:
+        begun.set()
+        gate.wait(5)
+        raise ValueError("late")
+
+    with ctxkit.invocation("x", timeout=0.01, leftovers="ignore"):
+        futures_made.append(fails.start())
+        assert begun.wait(5)
+    assert caplog.messages == []
+    told = threading.Event()
+    futures_made[0].add_done_callback(lambda _: told.set())
+    gate.set()
+    assert told.wait(5)
+    assert ["has failed" in message for message in caplog.messages] == [True]
+
+
+def test_value_with_a_copy_goes_along_to_a_coroutine_function_in_a_thread() -> None:
+    basket = ctxkit.Key[list[int]]("basket_of_endings", copy=list)
+
+    @ctxkit.function
+    async def added() -> list[int]:
+        basket.get().append(1)
+        return basket.get()
+
+    with ctxkit.bind({basket: [0]}):
+        assert added.start().result(5) == [0, 1]
+        assert basket.get() == [0]
+
+
+def test_result_where_a_loop_runs_waits_for_the_thread() -> None:
+    @ctxkit.function
+    async def answer() -> int:
+        return 42
+
+    async def main() -> None:
+        thread = threading.Thread(target=started.run)
+        asyncio.get_running_loop().call_soon(pytest.fail)  # this thread stands still
+        timer = threading.Timer(0.05, thread.start)
+        timer.start()
+        assert started.result() == 42
+        timer.join()
+        thread.join()
+        raise SystemExit
+
+    started = _unbegun(answer)
+    with pytest.raises(SystemExit):
+        asyncio.run(main())
+
+
+def _unbegun(function: Any) -> Started[Any]:
+    from ctxkit.functions import starting  # noqa: PLC0415 - here alone
+
+    return starting._started(function.__ctxkit_unit__, function, None, (), {})
+
+
+def test_exception_of_one_that_has_not_begun_needs_no_thread() -> None:
+    @ctxkit.function
+    def fails() -> None:
+        raise ValueError("inline")
+
+    assert str(_unbegun(fails).exception()) == "inline"
+
+
+@pytest.mark.rule("F-25")
+def test_cancelling_a_coroutine_function_that_has_ended_does_nothing() -> None:
+    gate, begun = threading.Event(), threading.Event()
+
+    @ctxkit.function
+    async def waits() -> str:
+        begun.set()
+        await asyncio.to_thread(gate.wait, 5)
+        return "done"
+
+    future = waits.start()
+    assert begun.wait(5)
+    wakers = [*future._lifetime._wakers]
+    gate.set()
+    assert future.result(5) == "done"
+    assert wakers
+    for wake in wakers:  # as whoever cancels does it, which has looked for them before
+        wake()
+
+
+@pytest.mark.rule("F-25")
+def test_coroutine_function_is_cancelled_once_and_cleans_up() -> None:
+    begun, log = threading.Event(), []
+
+    @ctxkit.function
+    async def waits() -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.01)
+            log.append("cleaned up")
+
+    future = waits.start()
+    assert begun.wait(5)
+    future.cancel()
+    future.cancel()
+    with pytest.raises(Cancelled, match="waits was cancelled"):
+        future.result(5)
+    assert log == ["cleaned up"]
+
+
+@pytest.mark.rule("F-25")
+@pytest.mark.parametrize("bridge", ["asyncio", "asgiref"])
+def test_coroutine_function_that_synchronous_code_waits_for_is_cancelled_with_it(
+    bridge: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if bridge == "asgiref":
+        pytest.importorskip("asgiref.sync")
+    else:
+        monkeypatch.delitem(sys.modules, "asgiref.sync", raising=False)
+    begun, log = threading.Event(), []
+
+    @ctxkit.function
+    async def waits() -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            log.append("ended")
+
+    @ctxkit.function
+    def outer() -> None:
+        ctxkit.call(waits)
+
+    future = outer.start()
+    assert begun.wait(5)
+    future.cancel()
+    with pytest.raises(Cancelled, match="outer was cancelled"):
+        future.result(5)
+    assert log == ["ended"]
