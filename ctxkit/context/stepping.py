@@ -43,7 +43,10 @@ class _Stepper:
         if thread != self.thread:
             self.thread = thread
             self._context.run(rehome)
-        return self._context.run(step, *args)
+        try:
+            return self._context.run(step, *args)
+        finally:
+            del args  # an error among them has a traceback, which holds this frame
 
 
 class SteppedCoroutine(_Stepper, Coroutine[Any, Any, T]):
@@ -67,7 +70,10 @@ class SteppedCoroutine(_Stepper, Coroutine[Any, Any, T]):
 
     def throw(self, *error: Any) -> Any:
         """Resume the coroutine by raising ``error`` in it."""
-        return self._run(self._inner.throw, *error)
+        try:
+            return self._run(self._inner.throw, *error)
+        finally:
+            del error  # its traceback holds this frame
 
     def close(self) -> None:
         """End the coroutine, its ``finally`` blocks included."""
@@ -110,7 +116,10 @@ class SteppedIterator(_Stepper, Generator[T, S, Any]):
 
     def throw(self, *error: Any) -> T:
         """Resume the generator by raising ``error`` in it."""
-        return self._run(self._inner.throw, *error)  # type: ignore[no-any-return]
+        try:
+            return self._run(self._inner.throw, *error)  # type: ignore[no-any-return]
+        finally:
+            del error  # as above
 
     def close(self) -> None:
         """Call the iterable's own ``close``, if it has one; once, however often called."""
@@ -180,6 +189,7 @@ def carried_on(stepped: SteppedCoroutine[T], awaited: Any) -> Generator[Any, Any
             step = partial(stepped.throw, error)
         else:
             step = partial(stepped.send, sent)
+        awaited = None  # it may be what holds the error, as below
         try:
             awaited = step()
         except StopIteration as done:

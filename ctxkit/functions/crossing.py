@@ -162,6 +162,7 @@ def aquick(function: Callable[..., Any], slow: Callable[..., Any], unit: Any, no
             end(context, frame, failed=True)
             raise
         except BaseException:
+            awaited = None  # it may hold the error, whose traceback holds this frame
             await aend(context, frame, failed=True)
             raise
         if frame.lifetime is None:

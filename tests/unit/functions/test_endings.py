@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import threading
+import weakref
 from concurrent import futures
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +19,7 @@ from ctxkit.exceptions import Cancelled, FrameClosed
 from ctxkit.functions.starting import Started
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 @pytest.mark.rule("F-26")
@@ -394,3 +397,81 @@ def test_coroutine_function_that_synchronous_code_waits_for_is_cancelled_with_it
     with pytest.raises(Cancelled, match="outer was cancelled"):
         future.result(5)
     assert log == ["ended"]
+
+
+class _Failure(Exception):  # noqa: N818 - no error of ours
+    """Can be referred to weakly, as any error of a class of one's own."""
+
+
+@pytest.fixture
+def _uncollected() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def _failing() -> tuple[Callable[[], None], list[weakref.ref[_Failure]]]:
+    made: list[weakref.ref[_Failure]] = []
+
+    def make() -> _Failure:
+        failure = _Failure()
+        made.append(weakref.ref(failure))
+        return failure
+
+    def fail() -> None:
+        raise make()
+
+    return fail, made
+
+
+async def _to_its_end(call: Callable[[], Any]) -> None:
+    with suppress(_Failure):
+        await call()
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.usefixtures("_uncollected")
+@pytest.mark.parametrize("way", ["result", "acall", "deferred", "async deferred", "awaited"])
+def test_error_and_its_frames_do_not_hold_each_other(way: str) -> None:
+    fail, made = _failing()
+    fails = ctxkit.function(fail)
+
+    @ctxkit.function
+    async def waits(gate: list[Any]) -> None:
+        await gate.pop()
+
+    async def awaited() -> None:
+        gate = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(_to_its_end(_partial(waits, [gate])))
+        await asyncio.sleep(0)
+        try:
+            fail()
+        except _Failure as error:
+            gate.set_exception(error.with_traceback(None))
+        del gate
+        await task
+
+    if way == "result":
+        with suppress(_Failure):
+            fails.start().result()
+    elif way == "acall":
+        asyncio.run(_to_its_end(_partial(ctxkit.acall, fails)))
+    elif way == "deferred":
+        with suppress(_Failure):
+            ctxkit.function(ctxkit.defer)(fail)
+    elif way == "async deferred":
+        asyncio.run(_to_its_end(_partial(ctxkit.function(_deferring_async), fail)))
+    else:
+        asyncio.run(awaited())
+    # A thread of a pool may be at its last step.
+    for _ in range(500):
+        if made[0]() is None:
+            break
+        threading.Event().wait(0.01)
+    assert made[0]() is None
+
+
+def _partial(function: Any, *args: Any) -> Any:
+    return lambda: function(*args)
