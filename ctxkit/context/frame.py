@@ -167,7 +167,7 @@ class CallFrame(Frame):
     @property
     def children(self) -> Children | None:  # type: ignore[override] # pyright: ignore[reportIncompatibleVariableOverride]
         """What the request, or what else is outermost, was asked to remember."""
-        return self.outer.root.children
+        return outermost(self).children  # no recursion: calls can be nested deeply
 
     @classmethod
     def over(cls, outer: Frame, values: dict[str, object], deadline: Deadline | None) -> CallFrame:

@@ -184,11 +184,12 @@ def call(target: Callable[P, R] | str, /, *args: Any, **kwargs: Any) -> Any:
             :func:`ctxkit.acall` instead.
     """
     unit = unit_of(target)
+    function: Any = unit.wrapper if isinstance(target, str) else target  # it may be a method
     if not unit.asynchronous:
-        return unit.wrapper(*args, **kwargs)
+        return function(*args, **kwargs)
     from ctxkit.functions.bridging import run_coroutine  # noqa: PLC0415 - brings asyncio
 
-    return run_coroutine(unit.name, unit.wrapper, args, kwargs)
+    return run_coroutine(unit.name, function, args, kwargs)
 
 
 def call_sent(name: object, /, *args: Any, **kwargs: Any) -> Any:
@@ -210,10 +211,11 @@ async def acall(target: Callable[P, R] | str, /, *args: Any, **kwargs: Any) -> A
     the function, at its next :func:`ctxkit.checkpoint`; that is waited for.
     """
     unit = unit_of(target)
+    function: Any = unit.wrapper if isinstance(target, str) else target
     if unit.asynchronous:
-        return await unit.wrapper(*args, **kwargs)
+        return await function(*args, **kwargs)
     from ctxkit.functions.starting import in_thread  # noqa: PLC0415 - brings asyncio
 
     unit.chain()  # which makes the options, too
     timeout: float | None = unit.options.get("timeout") or None
-    return await in_thread(unit, unit.wrapper, args, kwargs, timeout)
+    return await in_thread(unit, function, args, kwargs, timeout)

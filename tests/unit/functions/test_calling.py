@@ -407,6 +407,38 @@ def test_call_and_acall_reach_functions_of_either_colour() -> None:
         awaited(main())
 
 
+def test_call_and_acall_call_what_they_are_given() -> None:
+    class Shop:
+        tax = 2
+
+        @ctxkit.function
+        def price(self, order: int) -> int:
+            return order * self.tax
+
+        @classmethod
+        @ctxkit.function
+        async def open(cls) -> Any:
+            return cls
+
+    calls: list[int] = []
+    cached = functools.cache(ctxkit.function(lambda: calls.append(1)))
+    assert ctxkit.call(Shop().price, 4) == awaited(ctxkit.acall(Shop().price, 4)) == 8
+    assert ctxkit.call(Shop.open) is awaited(ctxkit.acall(Shop.open)) is Shop
+    ctxkit.call(cached)
+    awaited(ctxkit.acall(cached))
+    assert calls == [1]
+
+
+def test_calls_that_are_nested_deeply_find_what_the_outermost_frame_remembers() -> None:
+    from ctxkit.context.frame import CallFrame  # noqa: PLC0415 - here alone
+
+    with ctxkit.invocation("x", leftovers="warn") as outermost:
+        frame: ctxkit.Frame = outermost
+        for _ in range(2 * sys.getrecursionlimit()):
+            frame = CallFrame.over(frame, {}, None)
+        assert frame.children is outermost.children is not None
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
