@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from ctxkit.boundary.invocations import CLOSED
 from ctxkit.context._current import CURRENT
-from ctxkit.context.lifetime import lifetime_of
 
 _set_current = CURRENT.set
 
@@ -56,9 +55,11 @@ def drive(
     finally:
         begun = None  # or an exception and this frame hold each other
         if not crossing.options.settles:
-            if crossing.frame.lifetime is not None:
-                yield from _end_lifetime(crossing).__await__()
-            crossing.close()
+            try:
+                if crossing.frame.lifetime is not None:
+                    yield from crossing.aend_lifetime().__await__()
+            finally:
+                crossing.close()
 
 
 def first_step(
@@ -124,15 +125,6 @@ def drive_on(
     finally:
         step = argument = None  # as above
         run(_set_current, CLOSED)
-
-
-async def _end_lifetime(crossing: Crossing) -> None:
-    from ctxkit.boundary import _shielded  # noqa: PLC0415 - brings asyncio
-
-    if not lifetime_of(crossing.frame).over and _shielded.asyncio_runs():
-        interruption = await _shielded.end_lifetime_shielded(crossing, crossing.budget("response"))
-        if interruption is not None:
-            raise interruption
 
 
 async def _await(awaitable: Awaitable[None]) -> None:

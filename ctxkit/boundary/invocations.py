@@ -170,6 +170,16 @@ class Invocation:
         if not lifetime.over:
             self.telling().run(close, self.frame, lifetime, failed=True, seconds=seconds)
 
+    async def aend_lifetime(self) -> None:
+        """Do the same without blocking the loop, where that is asyncio's."""
+        from ctxkit.boundary._shielded import end_lifetime_shielded  # noqa: PLC0415 - brings asyncio
+        from ctxkit.context._awaiting import asyncio_runs  # noqa: PLC0415 - as above
+
+        if not lifetime_of(self.frame).over and asyncio_runs():
+            interruption = await end_lifetime_shielded(self, self.budget("response"))
+            if interruption is not None:
+                raise interruption
+
     def trace_closing(self) -> None:
         """Tell those who watch for leaks, if they were told of the opening."""
 

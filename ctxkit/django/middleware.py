@@ -102,11 +102,19 @@ class ContextMiddleware:
 
     async def _aalone(self, request: HttpRequest) -> HttpResponseBase:
         crossing = _opened(request)
+        dropped = False
         try:
             steps = crossing.context.run(aanswer, self.get_response, request)
             return _finished(await run_coroutine_in(crossing.context, steps), crossing)
+        except GeneratorExit:
+            dropped = True  # closed from outside: nothing can be awaited any more
+            raise
         finally:
-            crossing.leave()
+            try:
+                if crossing.frame.lifetime is not None and not dropped:
+                    await crossing.aend_lifetime()
+            finally:
+                crossing.leave()
 
 
 def _opened(request: HttpRequest) -> Crossing:

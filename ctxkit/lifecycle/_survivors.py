@@ -97,7 +97,8 @@ def may_have_survivors(holder: Holder) -> bool:
     can be thousands. A task has a context of its own, which holds the frame it was made in:
     nobody holds that any more where there is none.
     """
-    if holder.frame.lifetime is not None:
+    lifetime = holder.frame.lifetime
+    if lifetime is not None and not lifetime.over:
         return True
     children = holder.frame.children
     if children is None:

@@ -228,6 +228,40 @@ def test_coroutine_that_is_closed_ends_the_application(mode: str) -> None:
 
 
 @MODES
+def test_request_that_is_cancelled_at_its_very_end_is_closed_all_the_same(mode: str) -> None:
+    scopes: list[Any] = []
+    log: list[str] = []
+
+    @ctxkit.function
+    async def task() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            cleaning.set()
+            await asyncio.sleep(0.01)
+            log.append("cleaned up")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scopes.append(scope)
+        task.start()
+        await asyncio.sleep(0)
+        await send(start())
+        await send(body(b"ok"))
+
+    async def main() -> None:
+        request = asyncio.create_task(Exchange()(ctxkit.ASGIMiddleware(app, mode=mode)))
+        await asyncio.wait_for(cleaning.wait(), 5)
+        request.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+
+    cleaning = asyncio.Event()
+    asyncio.run(main())
+    assert log == ["cleaned up"]
+    assert scopes[0][CROSSING].frame is CLOSED
+
+
+@MODES
 def test_context_that_stays_with_the_connection_is_not_taken_over(mode: str) -> None:
     """As uvicorn does it: the next request starts from the context of the one before."""
     colours: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -146,6 +147,28 @@ def test_request_from_a_factory_is_answered_without_a_handler() -> None:
     response = ContextMiddleware(view)(RequestFactory().get("/"))
     assert response.content == b"True"
     assert re.fullmatch("[0-9a-f]{32}", response.headers["X-Request-ID"])
+
+
+@pytest.mark.parametrize("fails", ["", "fails"])
+def test_deferred_coroutine_is_awaited_without_a_handler_too(fails: str) -> None:
+    log: list[str] = []
+
+    async def late() -> None:
+        await asyncio.sleep(0)
+        log.append(str(ctxkit.get("path")))
+
+    async def view(_: HttpRequest) -> HttpResponse:
+        ctxkit.defer(late)
+        if fails:
+            raise KeyError
+        return HttpResponse()
+
+    async def main() -> None:
+        await ContextMiddleware(view)(RequestFactory().get("/late"))
+
+    with pytest.raises(KeyError) if fails else nullcontext():
+        asyncio.run(main())
+    assert log == ["/late"]
 
 
 def test_request_that_is_used_again_gets_a_frame_again() -> None:
