@@ -13,6 +13,7 @@ from ctxkit.context import NO_FRAME, Key
 from ctxkit.context._current import CURRENT
 from ctxkit.context.frame import outermost, restore_elsewhere
 from ctxkit.context.key import checked_name
+from ctxkit.context.lifetime import put_within
 from ctxkit.exceptions import ConfigurationError
 from ctxkit.lifecycle import begun
 
@@ -148,6 +149,8 @@ class Entry:
             begun(known, self._options.mode)
         frame = outer.extended(known)
         frame.root = frame
+        if outer is not NO_FRAME:
+            put_within(frame, outer)
         self._invocation = Invocation(
             self._options, frame, NOWHERE, frame.deadline, request_id, counts=counts
         )

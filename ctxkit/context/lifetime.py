@@ -46,6 +46,7 @@ class Lifetime:
         cancelled: Whether nobody waits for it any more.
         over: Whether the frame was closed.
         started: What was started in the frame and has not ended.
+        within: The frame around it, of an invocation inside of what can be cancelled.
         leaving: What was cancelled by a call that could not await it, and is awaited here.
         failed: What was started, has failed, and is to be told unless somebody has looked.
     """
@@ -59,6 +60,7 @@ class Lifetime:
         "name",
         "over",
         "started",
+        "within",
     )
 
     def __init__(self, name: str = "") -> None:
@@ -67,6 +69,7 @@ class Lifetime:
         self.over: bool = False
         self.started: set[Startable] = set()
         self.leaving: set[Startable] = set()
+        self.within: Frame | None = None
         self.failed: list[Any] = []
         self._deferred: list[Deferred] = []
         self._wakers: list[Callable[[], object]] = []
@@ -247,11 +250,21 @@ def _lifetimes(frame: Frame) -> Iterator[Lifetime]:
     """Yield the lifetimes of ``frame`` and of those that it was called from, inside out."""
     while True:
         root = frame.root
-        if root.lifetime is not None:
-            yield root.lifetime
-        if type(root) is not CallFrame:
+        lifetime = root.lifetime
+        if lifetime is not None:
+            yield lifetime
+        if type(root) is CallFrame:
+            frame = root.outer
+        elif lifetime is not None and lifetime.within is not None:
+            frame = lifetime.within
+        else:
             return
-        frame = root.outer
+
+
+def put_within(frame: Frame, outer: Frame) -> None:
+    """Have what cancels the work in ``outer`` stop that in ``frame``, a root of its own, too."""
+    if any(each.name for each in _lifetimes(outer)):
+        lifetime_of(frame).within = outer
 
 
 @final

@@ -399,6 +399,23 @@ def test_coroutine_function_that_synchronous_code_waits_for_is_cancelled_with_it
     assert log == ["ended"]
 
 
+@pytest.mark.rule("F-24")
+def test_invocation_inside_of_a_call_that_is_cancelled_stops_too() -> None:
+    begun = threading.Event()
+
+    @ctxkit.function
+    def endless() -> None:
+        with ctxkit.invocation("outer"), ctxkit.invocation("inner"):
+            begun.set()
+            pause(60)
+
+    future = endless.start()
+    assert begun.wait(5)
+    future.cancel()
+    with pytest.raises(Cancelled, match="endless was cancelled"):
+        future.result(5)
+
+
 class _Failure(Exception):  # noqa: N818 - no error of ours
     """Can be referred to weakly, as any error of a class of one's own."""
 
