@@ -51,12 +51,20 @@ def refusal_of(error: BaseException) -> Refusal | None:
 
     logging.getLogger("ctxkit").warning("ctxkit.request.refused: %s %s", status, error)
     # No more than the name of the status: the sentence of the error is for its operators.
-    body = f"{status} {HTTPStatus(status).phrase}\n".encode()
+    body = f"{status} {phrase_of(status)}\n".encode()
     headers = {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(body))}
     seconds = getattr(error, "retry_after", None)
     if seconds is not None:
         headers["Retry-After"] = str(max(1, round(seconds)))
     return Refusal(status, headers, body)
+
+
+def phrase_of(status: int) -> str:
+    """Return what HTTP calls a status; an error of a user's own may have any."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
 
 
 def request_chain(carrier: dict[str, Any] | Any) -> tuple[Interceptor, ...]:
@@ -97,9 +105,9 @@ def intercepted_wsgi(
         refusal = refusal_of(error)
         if refusal is None:
             raise
-        phrase = HTTPStatus(refusal.status).phrase
         # Raises what came, where the headers have left (PEP 3333).
-        start_response(f"{refusal.status} {phrase}", [*refusal.headers.items()], sys.exc_info())
+        status = f"{refusal.status} {phrase_of(refusal.status)}"
+        start_response(status, [*refusal.headers.items()], sys.exc_info())
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else refusal.body]
 
 

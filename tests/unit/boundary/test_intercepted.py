@@ -10,7 +10,7 @@ from helpers import asgi, wsgi
 
 import ctxkit
 from ctxkit.boundary.intercepting import CHAIN
-from ctxkit.exceptions import DeadlineExceeded, KeyNotBoundError, PoolFull
+from ctxkit.exceptions import CtxkitError, DeadlineExceeded, KeyNotBoundError, PoolFull
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -97,11 +97,18 @@ def test_interceptor_runs_in_the_frame_of_the_request_and_once_for_it(serve: Any
     assert seen == [("http GET", "http", "/", True)]
 
 
+class UnknownStatusError(CtxkitError):
+    """An error of a user's own, with a status that HTTP has no name for."""
+
+    http_status = 599
+
+
 @pytest.mark.parametrize(
     ("error", "status", "body"),
     [
         (PoolFull("images", 3), 503, b"503 Service Unavailable\n"),
         (DeadlineExceeded("quotes", 1.0), 504, b"504 Gateway Timeout\n"),
+        (UnknownStatusError(), 599, b"599 Error\n"),
     ],
 )
 def test_error_of_ours_is_answered_with_its_status_and_told_to_the_log(
