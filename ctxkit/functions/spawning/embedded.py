@@ -6,6 +6,7 @@ import json
 import logging
 from concurrent.futures import Future, wait
 from contextvars import Context
+from os import getpid
 from typing import TYPE_CHECKING, Any, Final, final
 
 from ctxkit.boundary.options import BoundaryOptions
@@ -60,6 +61,7 @@ class EmbeddedEngine:
         self._pool = Pool.static(workers, buffer)
         self._drain_timeout = drain_timeout
         self._unfinished: dict[Future[Any], str] = {}
+        self._pid = getpid()
         # The trusted carrier is our own: it has not left this process.
         self._options = BoundaryOptions.resolve(trust_context=True)
         self._drained = on_shutdown(self.drain)
@@ -90,8 +92,9 @@ class EmbeddedEngine:
         # In an empty context: nothing of the request may go along but the carrier.
         trace = _sentry.trace_here()
         future: Future[Any] = Context().run(self._pool.submit, self._run, work, packed, trace)
-        self._unfinished[future] = work.name
-        future.add_done_callback(self._unfinished.pop)
+        unfinished = self._own()
+        unfinished[future] = work.name
+        future.add_done_callback(unfinished.pop)
         return future
 
     async def asend(self, work: Work) -> Future[Any]:
@@ -101,9 +104,10 @@ class EmbeddedEngine:
     def drain(self) -> None:
         """Wait for what was accepted; say what could not be run."""
         limit = Deadline.after(self._drain_timeout)
-        while self._unfinished and not limit.passed():
-            wait([*self._unfinished], timeout=limit.remaining())
-        lost = [name for future, name in [*self._unfinished.items()] if not future.done()]
+        unfinished = self._own()
+        while unfinished and not limit.passed():
+            wait([*unfinished], timeout=limit.remaining())
+        lost = [name for future, name in [*unfinished.items()] if not future.done()]
         if lost:
             _log.error(
                 "ctxkit.spawn.unfinished: the process ends after %g s, and with it %d spawned "
@@ -117,6 +121,12 @@ class EmbeddedEngine:
         """Take no more work, and let go of the threads when what was accepted is done."""
         self._drained.remove()
         self._pool.close()
+
+    def _own(self) -> dict[Future[Any], str]:
+        """Return what this process has accepted: in a child, what its parent has never ends."""
+        if self._pid != getpid():
+            self._pid, self._unfinished = getpid(), {}
+        return self._unfinished
 
     def _run(self, work: Work, packed: str, trace: dict[str, str]) -> Any:
         args, kwargs = json.loads(packed)

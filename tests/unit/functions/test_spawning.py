@@ -20,7 +20,14 @@ from ctxkit.exceptions import (
     PoolFull,
 )
 from ctxkit.functions import call_sent
-from ctxkit.functions.spawning import EmbeddedEngine, Work, add_engine, engines, set_engine
+from ctxkit.functions.spawning import (
+    EmbeddedEngine,
+    Work,
+    add_engine,
+    embedded,
+    engines,
+    set_engine,
+)
 from ctxkit.lifecycle.phases import ENVIRONMENT
 
 if TYPE_CHECKING:
@@ -265,6 +272,18 @@ def test_end_of_the_process_waits_and_says_what_it_could_not_run(
     caplog.clear()
     short.drain()
     assert caplog.text == ""
+
+
+def test_end_of_a_forked_child_does_not_wait_for_what_its_parent_has(
+    engine: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = EmbeddedEngine(workers=1, drain_timeout=0.01)
+    set_engine(short)
+    waits.spawn()
+    monkeypatch.setattr(embedded, "getpid", lambda: -1)
+    short.drain()
+    assert caplog.text == ""
+    short.close()
 
 
 def test_engine_is_chosen_by_name_or_as_it_is() -> None:
