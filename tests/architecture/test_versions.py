@@ -122,3 +122,11 @@ def test_readme_promises_the_lowest_versions_of_the_sdks() -> None:
     promised = dict(re.findall(r"(\S+) from (\d+\.\d+)", _promised()["SDKs"]))
     assert promised == {package: _lowest(package) for package in promised}
     assert set(promised) == {"sentry-sdk", "opentelemetry-sdk"}
+
+
+def test_readme_promises_the_task_queues_whose_workers_run_in_tests() -> None:
+    promised = _promised()["Task queues"]
+    lowest = dict(re.findall(r"(\S+) from (\d+\.\d+)", promised))
+    assert lowest == {package: _lowest(package) for package in ("celery", "dramatiq")}
+    backends = set(re.findall(r"django-tasks-\w+", _group("brokers")))
+    assert set(re.findall(r"django-tasks-\w+", promised)) == backends
