@@ -1,7 +1,7 @@
 """Write the table of rules, their tests and how those ended: ``python tests/rules``.
 
 What ends how is only known by a run: ``--run`` makes one of those tests alone, ``--results``
-takes in those of ``tox``, from ``.tox/rules``. Without either the table keeps what it says about
+takes in those of ``tox``, from ``.tox/outcomes``. Without either the table keeps what it says about
 rules whose tests are the same, and says "not run" about others.
 """
 

@@ -481,6 +481,7 @@ def test_denied_call_enters_neither_pool_nor_body_and_is_noted_on_the_span(
 @pytest.mark.parametrize("denied", [view, aview])
 @pytest.mark.rule("F-73")
 def test_denied_call_takes_no_place_in_a_pool(table: Table, denied: Any) -> None:
+    pytest.importorskip("stamina")
     pool = ctxkit.Pool.static(1)
     function = denied.using(pool=pool, retry=3)
 

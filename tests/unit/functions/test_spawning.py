@@ -237,7 +237,7 @@ def test_host_that_does_not_freeze_although_its_kind_does_is_believed(
 
 
 @pytest.mark.parametrize(
-    "options", [{"timeout": 1}, {"retry": 2}, {"pool": None}, {"validate": False}]
+    "options", [{"timeout": 1}, {"retry": 1}, {"pool": None}, {"validate": False}]
 )
 def test_option_of_one_call_that_would_not_go_along_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=r"which does not go along"):
