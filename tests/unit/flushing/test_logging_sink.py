@@ -327,7 +327,12 @@ def test_discover_without_logging_finds_nothing(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="dictConfig makes no listener before")
-def test_listener_that_dict_config_made_is_found_by_itself(logger: logging.Logger) -> None:
+def test_listener_that_dict_config_made_is_found_by_itself(
+    logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It flushes all handlers within the lock of logging, also those that other tests have left:
+    # one of OpenTelemetry's starts a thread for that, which may wait for the same lock.
+    monkeypatch.setattr(logging, "_handlerList", [])
     logging.config.dictConfig(
         {
             "version": 1,
