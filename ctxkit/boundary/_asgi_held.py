@@ -59,8 +59,8 @@ async def cross_held(  # noqa: C901, PLR0913, PLR0917 - ASGI's own three, and ou
         stamp: The header field with the request's id; None for none.
     """
     if _get_running_loop() is None:
-        stamped = send if stamp is None else stamping(send, stamp)
-        await _cross_unheld(crossing, app, scope, receive, stamped)
+        send = send if stamp is None else stamping(send, stamp)
+        await _cross_unheld(crossing, app, scope, receive, send)
         return
     held = _Held(crossing, scope, receive, send, stamp)
     try:

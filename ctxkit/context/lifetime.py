@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from _thread import allocate_lock
 from contextlib import suppress
-from time import monotonic, sleep
+from time import sleep
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
 from ctxkit.context._current import CURRENT
@@ -239,7 +239,7 @@ def checkpoint() -> None:
     """
     frame = CURRENT.get(NO_FRAME)
     deadline = frame.deadline
-    if deadline is not None and monotonic() >= deadline.at:
+    if deadline is not None and deadline.passed():
         raise deadline.exceeded()
     for lifetime in _lifetimes(frame):
         if lifetime.cancelled:

@@ -33,7 +33,15 @@ if TYPE_CHECKING:
     from ctxkit.boundary._asgi_types import Receive, Scope, Send
 
 
-class _WSGICrossing(WSGIHandler):
+class _Answering(BaseHandler):
+    """Answer errors of ours that a view has raised."""
+
+    def process_exception_by_middleware(self, exception: Exception, request: Any) -> Any:
+        found: Any = super().process_exception_by_middleware(exception, request)
+        return found or response_to(exception)
+
+
+class _WSGICrossing(_Answering, WSGIHandler):
     ctxkit_baseline: Context
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
@@ -54,12 +62,8 @@ class _WSGICrossing(WSGIHandler):
             holder.request = request
         return answer(super().get_response, request)
 
-    def process_exception_by_middleware(self, exception: Exception, request: Any) -> Any:
-        found: Any = super().process_exception_by_middleware(exception, request)
-        return found or response_to(exception)
 
-
-class _ASGICrossing(ASGIHandler):
+class _ASGICrossing(_Answering, ASGIHandler):
     ctxkit_baseline: Context
 
     async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
@@ -84,10 +88,6 @@ class _ASGICrossing(ASGIHandler):
         if holder is not None:
             holder.request = request
         return aanswer(super().get_response_async, request)
-
-    def process_exception_by_middleware(self, exception: Exception, request: Any) -> Any:
-        found: Any = super().process_exception_by_middleware(exception, request)
-        return found or response_to(exception)
 
 
 async def _lifespan(_: Scope, receive: Receive, send: Send) -> None:

@@ -14,6 +14,7 @@ from ctxkit.context._children import NOTING, note
 from ctxkit.context._current import CURRENT
 from ctxkit.context._sifting import known
 from ctxkit.context.closing import cancel, tell_failed
+from ctxkit.context.deadline import earlier
 from ctxkit.context.errand import Errand
 from ctxkit.context.frame import CallFrame
 from ctxkit.context.lifetime import Lifetime, open_lifetime
@@ -108,13 +109,6 @@ def _started(
     return Started(unit.name, partial(call, *args, **kwargs), timeout)
 
 
-def _earlier(inherited: Deadline | None, owner: str, timeout: float | None) -> Deadline | None:
-    if timeout is None:
-        return inherited
-    own = Deadline.after(timeout, owner)
-    return own if inherited is None or own.at < inherited.at else inherited
-
-
 def _run(box: list[Started[Any]]) -> None:
     """Run what is in there, and hold it no more: its error holds this frame, and those above."""
     box.pop().run()
@@ -176,7 +170,8 @@ class Started(Future[R]):
         self.name: str = name
         self.looked_at: bool = False
         outer = CURRENT.get(NO_FRAME)
-        frame = CallFrame.over(outer, known(outer), _earlier(outer.deadline, name, timeout))
+        own = None if timeout is None else Deadline.after(timeout, name)
+        frame = CallFrame.over(outer, known(outer), earlier(outer.deadline, own))
         self._lifetime = frame.lifetime = Lifetime(name)
         context = copy_context()
         context.run(CURRENT.set, frame)

@@ -100,7 +100,20 @@ class Unit:
         kwargs: Mapping[str, Any],
     ) -> Any:
         """Call it through ``chain``; where it is asynchronous, return what is to be awaited."""
-        call = Call(
+        call = self.told(options, values, args, kwargs, asynchronous=self.asynchronous)
+        return arun(chain, call, across) if self.asynchronous else run(chain, call, cross)
+
+    def told(
+        self,
+        options: Mapping[str, Any],
+        values: Mapping[str, object],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        asynchronous: bool,
+    ) -> Call:
+        """Return what interceptors are told of a call that is made here and now."""
+        return Call(
             self.name,
             "call",
             args,
@@ -109,9 +122,8 @@ class Unit:
             function=self.function,
             options=options,
             values=values,
-            asynchronous=self.asynchronous,
+            asynchronous=asynchronous,
         )
-        return arun(chain, call, across) if self.asynchronous else run(chain, call, cross)
 
     def using(
         self, values: Mapping[str | Key[Any], object] = _NO_VALUES, /, **options: Any

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ctxkit.boundary.intercepting import Call, arun, run
-from ctxkit.context import NO_FRAME, bind
-from ctxkit.context._current import CURRENT
+from ctxkit.context import bind
 from ctxkit.exceptions import ConfigurationError
 from ctxkit.functions.naming import is_registered
 from ctxkit.functions.spawning.engines import Work, engine_of
@@ -84,17 +83,7 @@ def _call(  # noqa: PLR0913 - all of one call
             f"was asked for {unit.name}, which nobody can find by its name",
             "Spawn a function that stands at the top of a module, and have that call it.",
         )
-    return Call(
-        unit.name,
-        "call",
-        args,
-        kwargs,
-        frame=CURRENT.get(NO_FRAME),
-        function=unit.function,
-        options=options,
-        values=values,
-        asynchronous=asynchronous,
-    )
+    return unit.told(options, values, args, kwargs, asynchronous=asynchronous)
 
 
 def _work(call: Call) -> Work:
