@@ -216,6 +216,5 @@ async def acall(target: Callable[P, R] | str, /, *args: Any, **kwargs: Any) -> A
         return await function(*args, **kwargs)
     from ctxkit.functions.starting import in_thread  # noqa: PLC0415 - brings asyncio
 
-    unit.chain()  # which makes the options, too
-    timeout: float | None = unit.options.get("timeout") or None
+    timeout: float | None = unit.options_now().get("timeout") or None
     return await in_thread(unit, function, args, kwargs, timeout)

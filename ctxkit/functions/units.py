@@ -85,6 +85,11 @@ class Unit:
             self._generation = generation
         return self._chain
 
+    def options_now(self) -> Mapping[str, Any]:
+        """Return what holds for it, after a look at what is configured."""
+        self.chain()
+        return self.options
+
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return self.call(self.chain(), self.options, _NO_NAMED, args, kwargs)
 
@@ -136,18 +141,19 @@ class Unit:
         """Call it, and do not wait: see :meth:`Bound.start`."""
         from ctxkit.functions.starting import start  # noqa: PLC0415 - few programs start anything
 
-        self.chain()  # which makes the options, too
-        return start(self, self.wrapper, self.options, args, kwargs)
+        return start(self, self.wrapper, self.options_now(), args, kwargs)
 
     def spawn(self, *args: Any, **kwargs: Any) -> Any:
         """Hand it to an engine: see :meth:`Bound.spawn`."""
-        bound: Bound[Any, Any] = Bound(self, {}, {})
-        return bound.spawn(*args, **kwargs)
+        from ctxkit.functions.spawning import spawn  # noqa: PLC0415 - as above
+
+        return spawn(self, self.options_now(), _NO_NAMED, args, kwargs)
 
     async def aspawn(self, *args: Any, **kwargs: Any) -> Any:
         """Do the same, without blocking the event loop."""
-        bound: Bound[Any, Any] = Bound(self, {}, {})
-        return await bound.aspawn(*args, **kwargs)
+        from ctxkit.functions.spawning import aspawn  # noqa: PLC0415 - as above
+
+        return await aspawn(self, self.options_now(), _NO_NAMED, args, kwargs)
 
     def __repr__(self) -> str:
         return f"<function {self.name}>"
@@ -174,7 +180,7 @@ class Bound(Generic[P, R_co]):
         Of a method it takes the object as its first argument: ``Shop.price.using(...)(shop)``.
     """
 
-    __slots__ = ("_chain", "_generation", "_options", "_unit", "_values")
+    __slots__ = ("_chain", "_generation", "_laid", "_options", "_unit", "_values")
 
     def __init__(
         self, unit: Unit, values: Mapping[str, object], options: Mapping[str, Any]
@@ -182,6 +188,7 @@ class Bound(Generic[P, R_co]):
         self._unit = unit
         self._values = values
         self._options = options
+        self._laid: Mapping[str, Any] = options
         self._chain: tuple[Interceptor, ...] = ()
         self._generation: object = None
 
@@ -214,14 +221,15 @@ class Bound(Generic[P, R_co]):
         """Return what is around it, the outermost first."""
         if self._generation is not CHAIN.generation:
             generation = CHAIN.generation
-            self._chain = chain_of(self.options())
+            self._laid = {**self._unit.options_now(), **self._options}
+            self._chain = chain_of(self._laid)
             self._generation = generation
         return self._chain
 
     def options(self) -> Mapping[str, Any]:
         """Return what holds for its calls."""
-        self._unit.chain()  # looks at what is configured
-        return {**self._unit.options, **self._options}
+        self.chain()
+        return self._laid
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function; of a coroutine function, return what is to be awaited."""
